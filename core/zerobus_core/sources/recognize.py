@@ -204,7 +204,7 @@ def _refuse_other_forms(records: Any) -> None:
         raise ConfigurationError("records is an open file; pass its path, or the rows that you read from it")
     if type(records).__module__.partition(".")[0] == "numpy":
         raise ConfigurationError(
-            "records is a numpy array; pass pandas.DataFrame(records, columns=…), which gives its columns names"
+            "records is a numpy array; pass pandas.DataFrame(records, columns=…), with a name for each column"
         )
 
 

@@ -92,8 +92,7 @@ class BatchesSource(Source):
         """Build the source.
 
         Each reading calls ``start``, which returns the batches. ``can_read_again`` says whether ``start`` can be called
-        more than once.
-        ``on_durable`` is called when all rows are durable.
+        more than once. ``on_durable`` is called when all rows are durable.
         """
         self._can_read_again = can_read_again
         self._start = start
@@ -232,10 +231,10 @@ class DatasetSource(Source):
 
 
 def _pieces(fragment: Any) -> list[tuple[int, int]]:
-    """Return the start of each run of a fragment's rows; the rows of a run are next to each other in the file.
+    """Return the start of each run of rows that are next to each other in the fragment's file.
 
-    A start is a pair: the position of the run's first row in the fragment, and that row's number in the file. Both
-    are counted from 0.
+    A start is a pair: the position of the run's first row in the fragment, and the number of the same row in the file.
+    Both are counted from 0.
     """
     if not hasattr(fragment, "row_groups"):
         return [(0, 0)]
@@ -299,9 +298,9 @@ def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) ->
 
 
 def _content(fragment: Any) -> str | None:
-    """Return the version of a fragment's file without its ctime, which can change although the content does not.
+    """Return the version of a fragment's file; None if the fragment has no file, or if the version is unknown.
 
-    Returns None if the fragment has no file, or if the version is unknown.
+    For a local file, the version is returned without the ctime: the ctime can change although the content does not.
     """
     if not getattr(fragment, "path", None):
         return None
@@ -326,7 +325,7 @@ def _tells_rows(fragment: Any) -> bool:
 
 
 def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
-    """Return a hash of the schema and of ``fragments``: their files, the parts of the files, and the read options.
+    """Return a hash of the schema and of what ``fragments`` read: the files, their row groups, and the read options.
 
     Returns None if a fragment has no file, if a file's version is unknown, or if the read options cannot be hashed.
     """
@@ -354,7 +353,7 @@ def _reading(fragment: Any) -> list[Any]:
 
 
 def _facts(value: Any) -> Any:
-    """Convert a format with its options to JSON-compatible values. Equal options give equal values.
+    """Convert a file format and its options to JSON-compatible values. Equal options give equal values.
 
     An object is converted with ``__reduce_ex__``, the method that pickle uses, because no other way gives all options
     of every format. Raises TypeError for an object that cannot be pickled.

@@ -15,10 +15,10 @@ _JSON = {b"ARROW:extension:name": b"arrow.json"}
 
 
 def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """Return a reader that yields the batches of ``reader`` with JSON text marked as JSON, and other types corrected.
+    """Return a reader that yields the batches of ``reader`` after two changes.
 
-    ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if ``relation`` is not from DuckDB, or if
-    there is nothing to mark or correct.
+    JSON text is marked as JSON, and UHUGEINT and BIT values are corrected. ``reader`` must be a reader of ``relation``.
+    Returns ``reader`` itself if ``relation`` is not from DuckDB, or if there is nothing to mark or correct.
     """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:

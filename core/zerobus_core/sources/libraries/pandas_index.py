@@ -25,8 +25,9 @@ class RangeColumn:
     values: range
 
     def added_to(self, batch: pa.RecordBatch, first: int, of: int, where: str) -> pa.RecordBatch:
-        """Return ``batch`` with this column added. ``batch`` begins at row ``first`` of a table of ``of`` rows.
+        """Return ``batch`` with this column added, unless ``batch`` already has it.
 
+        ``first`` is the position of the batch's first row in its table, and ``of`` is the number of rows in that table.
         Raises ConfigurationError if the index does not have ``of`` values, for example because the table was filtered.
         Raises it also if ``batch`` has a column of the same name with other values. ``where`` is what the error calls
         the table.
@@ -57,7 +58,7 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """Return the error for a source whose number of rows is unknown, so that the column cannot be added to it."""
+        """Return the error for a source to which the column cannot be added, since its number of rows is unknown."""
         return ConfigurationError(
             f"{where} comes from a pandas frame whose index {self.name!r} is stored only in the metadata, not as a "
             f"column; {self._remedy}"

@@ -43,7 +43,9 @@ _MOST_NAMES = 100
 
 
 def shaped(source: Source, options: IngestOptions) -> Source:
-    """Return ``source``, wrapped so that its rows are changed as ``options`` say; unwrapped if nothing is changed.
+    """Return a source that has the rows of ``source``, changed as ``options`` say.
+
+    Returns ``source`` itself if the options change nothing.
 
     The options used are ``transform``, ``select``, ``drop``, ``rename``, ``constants``, ``extra_columns`` and
     ``metadata_columns``.
@@ -108,8 +110,8 @@ class ShapedSource(ChangedSource):
     def read_for(self, schema: TableSchema) -> None:
         """Prepare to read for a table of ``schema``. Columns of the source that the table lacks are extra columns.
 
-        The other source gets ``schema`` with the names that the columns have in that source, before ``rename``. Raises
-        ConfigurationError if ``extra_columns`` names a column that is not a VARIANT column of the table.
+        The other source does not know the new names from ``rename``, so it gets a copy of ``schema`` with the old
+        names. Raises ConfigurationError if ``extra_columns`` names a column that is not a VARIANT column of the table.
         """
         before = {new.lower(): old for old, new in self._names.items()}
         own = tuple(replace(column, name=before.get(column.name.lower(), column.name)) for column in schema.columns)

@@ -25,9 +25,9 @@ _STOP_TIMEOUT = 0.25
 def read_ahead(chunks: Generator[Chunk]) -> Iterator[Chunk]:
     """Yield ``chunks``, while a daemon thread reads up to two further chunks ahead.
 
-    Yields chunks without rows while it waits for a chunk. Nothing is read before the first chunk is requested. An
-    error of ``chunks`` is raised after the chunks that were read before it. Closing the iterator stops the thread once
-    the read in progress has ended. Do not use it for chunks that the user's code produces, since that code would run in
+    Yields chunks without rows while it waits for a chunk. Nothing is read before the first chunk is requested. If
+    ``chunks`` raises an error, the chunks read before are yielded first. Closing the iterator stops the thread once the
+    read in progress has ended. Do not use this function if the user's code produces the chunks: that code would run in
     the thread.
     """
     reader = _Reader(chunks)

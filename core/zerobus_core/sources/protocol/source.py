@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """What the options have changed in the rows of a source, up to the last row that was read."""
+    """The changes that the options have made in the rows of a source, up to the last row that was read."""
 
     rows_filtered: int = 0
     """The number of rows that ``transform`` left out."""
@@ -114,9 +114,10 @@ class Source(ABC):
 
     @property
     def is_content_known(self) -> bool:
-        """Whether the fingerprint changes with the content, because it covers the content or the versions of files.
+        """Whether the fingerprint always changes when the content changes.
 
-        If True, durable rows are skipped without being read. If False, they are read again and compared.
+        This is so if the fingerprint is made from the content or from the versions of files. If True, durable rows are
+        skipped without being read. If False, durable rows are read again and compared.
         """
         return False
 
@@ -127,7 +128,7 @@ class Source(ABC):
 
     @property
     def shaping(self) -> Shaping:
-        """What the options have changed in the rows that were read since the last call of ``chunks``."""
+        """The changes that the options have made in the rows read since the last call of ``chunks``."""
         return Shaping()
 
     @cached_property
@@ -148,18 +149,18 @@ class Source(ABC):
         """Prepare to read for a table of ``schema``: the types of its columns can change how values are read."""
 
     def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
-        """Allow ``chunks`` to yield ``TupleRows`` in place of lists. The caller must be able to read them."""
+        """Allow ``chunks`` to yield ``TupleRows`` in place of lists. Call this only if the reader accepts TupleRows."""
 
     def would_hold(self, uri: str) -> bool:
         """Return whether a file at ``uri`` is part of the source, or would become part of it if it were written."""
         return False
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """Yield, in order, the rows that were removed since the fingerprint of this source was ``fingerprint``.
+        """Yield the runs of rows that were removed after this source had the fingerprint ``fingerprint``, in order.
 
-        Positions are those that the rows had at that time. The caller needs only rows before position ``reached``.
-        Yields RemovedRows only if it is certain that rows were removed and nothing else has changed. After a
-        RemovedRows that is not exact, yields no more of them. Yields None from time to time while it reads rows.
+        Their positions are those from before the removal. The caller needs only rows before position ``reached``.
+        A run is yielded only if it is certain that rows were removed and nothing else has changed. A run that is not
+        exact (``RemovedRows.is_exact``) is the last one. While rows are read, None is yielded from time to time.
         """
         return iter(())
 
@@ -172,7 +173,10 @@ class Source(ABC):
         return ""
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
-        """Yield the origins of the rows from ``first_row`` to ``stop_row``, which must be in the last chunk yielded."""
+        """Yield the origins of the rows from ``first_row`` up to, but not including, ``stop_row``.
+
+        These rows must be in the chunk that was yielded last.
+        """
         yield Origin(None, first_row, stop_row - first_row)
 
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
@@ -246,10 +250,11 @@ class ChangedSource(Source):
 def origins_of(
     first_row: int, stop_row: int, starts: Sequence[int], files: Sequence[tuple[str, int]]
 ) -> Iterator[Origin]:
-    """Yield the origins of the rows from ``first_row`` to ``stop_row`` in a source that reads one file after another.
+    """Yield the origins of the rows from ``first_row`` up to, but not including, ``stop_row``.
 
-    For each file that was begun, ``starts`` has the position of the first row that is read from it, and ``files`` has
-    the file's path and the number of that row in the file, counted from 0.
+    The source reads one file after another. ``starts`` and ``files`` have one item for each file from which reading
+    has begun. An item of ``starts`` is the position of the first row read from the file. An item of ``files`` is the
+    file's path and the number of the same row in the file, counted from 0.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:

@@ -107,9 +107,10 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """See ``Source``. Return where the row is in the other source.
+        """Return where the row is in the other source, as a text for dead letters.
 
-        If that is no longer remembered, return the row's number among the rows that the function kept.
+        If the row's position in the other source is no longer remembered, the text has the row's number among the rows
+        that the function kept.
         """
         before = self._given(row)
         return f"row {row} of the rows that transform kept" if before is None else self._source.locate(before)
@@ -143,7 +144,7 @@ class TransformedSource(ChangedSource):
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:
-    """Return the function ``given``; if it is text (``module:name``), import the function.
+    """Return ``given`` if it is a function; if it is a text ``module:name``, return the function of that name.
 
     Modules in the current directory can be imported too. Raises ConfigurationError if the import fails, or if what was
     imported cannot be called.

@@ -138,9 +138,9 @@ class SchemaRows(IterableSource):
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:
-    """Return a function that returns the cursor.
+    """Return a function that returns the cursor, or None if the cursor was freed.
 
-    If the cursor allows weak references, the function keeps only such a reference, so that the connection can be freed.
+    The function has only a weak reference to the cursor, if the cursor allows it, so that the connection can be freed.
     """
     try:
         return weakref.ref(cursor)

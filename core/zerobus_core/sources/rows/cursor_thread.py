@@ -39,8 +39,8 @@ class CursorThread:
     If a signal interrupts the wait for a call, the call continues in that thread. The database is asked to cancel the
     statement, and the process can end without waiting for the thread.
 
-    ``connect`` also runs in the thread. It can ask Airflow for the connection's fields from there, because Airflow
-    sends the requests of different threads to its supervisor one after the other.
+    ``connect`` also runs in the thread. It can ask Airflow for the connection's fields: Airflow allows requests to its
+    supervisor from any thread, and sends them one after the other.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:

@@ -264,10 +264,10 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Return a function that accepts the booleans and numbers of a UNION and refuses its other values.
+    """Return a function that leaves booleans and numbers of a UNION unchanged and refuses all its other values.
 
-    Returns None if no member of the UNION needs a conversion. The cursor does not say which member a value is, so it is
-    unknown whether the value needs a conversion.
+    They are refused because the cursor does not say which member a value is, so it is unknown whether the value needs a
+    conversion. Returns None if no member of the UNION needs a conversion.
     """
     forms = {member.form for member in column.members if _converter(member, kind) is not None}
     if not forms:
@@ -316,7 +316,7 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """Return an interval unchanged if it is text; refuse a timedelta, in which the driver made months into days."""
+    """Return an interval unchanged if it is text; refuse a timedelta, in which each month became 30 days."""
     if not isinstance(value, dt.timedelta):
         return value
     return UnfitValue(

@@ -80,12 +80,15 @@ def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:
 
 
 def has_objects(frame: Any) -> bool:
-    """Return whether a column holds Python objects, whose types Arrow has to infer."""
+    """Return whether any column of a pandas frame holds Python objects, whose types Arrow has to infer."""
     return any(column.dtype == object for _, column in frame_columns(frame))
 
 
 def is_changed_by_arrow(frame: Any) -> bool:
-    """Return whether a column holds objects that are not all of one plain type, so that Arrow might change them."""
+    """Return whether Arrow might change values of a pandas frame.
+
+    This is so if a column holds objects that are not all of one plain type.
+    """
     return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
 
 

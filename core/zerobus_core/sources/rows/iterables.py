@@ -50,11 +50,11 @@ def version_fingerprint(options: IngestOptions) -> str | None:
 
 
 def content_with_version(content: str | None, options: IngestOptions) -> str | None:
-    """Return a fingerprint for data in memory, from its content and from ``source_version`` if it is set.
+    """Return a fingerprint for data in memory, made of ``content`` and ``source_version``.
 
-    ``content`` is a hash of the data, or None if they cannot be hashed; the fingerprint is then made of
-    ``source_version`` alone. If the data can be hashed, the hash is always included: otherwise other rows with the same
-    version would be skipped. Returns None if both are missing.
+    ``content`` is a hash of the data, or None if they cannot be hashed. If ``content`` or ``source_version`` is
+    missing, the fingerprint is made of the other one; if both are missing, it is None. ``source_version`` does not
+    replace the hash, because a delivery of different rows with the same version would then skip them as durable.
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
     return "+".join(known) or None
@@ -115,7 +115,8 @@ class OneShotIterable:
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
         """Start to iterate over ``records``.
 
-        ``given`` is the object that the user passed, if all of its iterators share the same rows; it is remembered too.
+        ``given`` is the object from which ``records`` was made, if a second iterator of that object would lack the rows
+        that the first has taken. It is remembered like the iterator.
         """
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
@@ -183,9 +184,9 @@ class OneShotIterable:
             self._kept.append(one)
 
     def forget(self) -> None:
-        """Mark the iterators as finished, because all of their rows are durable.
+        """Mark the iterators as finished; call this when all of their rows are durable.
 
-        Of the finished iterators that allow no weak references, only the last few are remembered.
+        An iterator that does not allow weak references is then kept only until a few more of this kind are finished.
         """
         for one in self._kept:
             if self._unfinished.pop(id(one), None) is not None:
@@ -194,7 +195,10 @@ class OneShotIterable:
 
 
 class IterableSource(Source):
-    """Rows that are produced one by one. Position 0 is the first row read, even if earlier rows were already taken."""
+    """Rows that are produced one by one. Position 0 is the first row that this source reads.
+
+    The user may have taken rows from an iterator before; those rows have no position.
+    """
 
     def __init__(
         self,
@@ -208,8 +212,9 @@ class IterableSource(Source):
     ) -> None:
         """Build a source that reads the rows of ``start()``.
 
-        ``is_made_anew`` says that rows are created during the iteration, not stored in a container. ``can_read_again``
-        says that ``start`` can be called more than once. ``on_durable`` is called when all rows are durable.
+        ``is_made_anew`` says whether the rows are created during the iteration; False means that they are stored in a
+        container. ``can_read_again`` says whether ``start`` can be called more than once. ``on_durable`` is called when
+        all rows are durable.
         """
         self._can_read_again = can_read_again
         self._as_tuples = False
@@ -274,7 +279,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if two rows are the same mutable object, which has only the values of the later row."""
+    """Raise ConfigurationError if two rows are the same mutable object: the values of the earlier row are then lost."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Takes slices of rows that come in blocks, as from a cursor; this is faster than taking single rows."""
+"""Takes many rows at once from blocks of rows, such as results of ``fetchmany``; single rows take longer."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class RowBlocks(Iterator[Any]):
 
 
 def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
-    """Return how many rows to take from ``at`` on, and their approximate size in bytes.
+    """Return how many rows to take from a block, beginning with row ``at``, and their approximate size in bytes.
 
-    At most ``limit`` rows are taken. No more rows are taken once their size reaches about ``most_bytes``.
+    At most ``limit`` rows are taken. Their size can exceed ``most_bytes`` by about ``SAMPLED_EVERY`` rows.
     """
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0

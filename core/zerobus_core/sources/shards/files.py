@@ -1,4 +1,4 @@
-"""Splits files into shards: a file is a unit of work, but large Parquet files are cut between row groups."""
+"""Splits files into shards of whole files; only large Parquet files are cut, between row groups."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _SHORT = 0.5
 
 
 def is_shard(value: object) -> bool:
-    """Return whether ``value`` is one of the dicts that ``split_source`` returns."""
+    """Return whether ``value`` is a shard: a dict that ``split_source`` returns, or a shard of a handoff's slice."""
     return isinstance(value, Mapping) and MARK in value
 
 
@@ -54,13 +54,19 @@ def shard_in(records: Any) -> Mapping[str, Any] | None:
 
 
 def shard_facts(records: Any) -> dict[str, Any] | None:
-    """Return the split's id, the shard's index and the number of shards, for the receipt; None for other records."""
+    """Return what the receipt says about the shard in ``records``; None if ``records`` has no shard.
+
+    These facts are the id of the split, the index of the shard, and the number of shards.
+    """
     shard = shard_in(records)
     return None if shard is None else {name: shard[name] for name in ("split", "index", "of")}
 
 
 def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shard as a dict; raise ConfigurationError if it cannot be read, or if it is a changed SQL shard."""
+    """Return a copy of the shard as a plain dict.
+
+    Raises ConfigurationError if this release cannot read the shard, or if a SQL shard was changed after the split.
+    """
     plain = dict(shard)
     if plain[MARK] != VERSION or set(plain) != _FIELDS.get(plain.get("kind", ""), set()):
         raise ConfigurationError(
@@ -73,13 +79,16 @@ def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(index: int, of: int, *facts: Any) -> str:
-    """Return the fingerprint of shard ``index`` of the split that ``of`` and ``facts`` identify."""
+    """Return the fingerprint of a shard: a hash of its index, of ``of`` (a number of shards), and of ``facts``.
+
+    ``facts`` are JSON-compatible values that identify the data of the shard or of the whole split.
+    """
     digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
     return f"shard:{index}/{of}:{digest[:32]}"
 
 
 def split_id(*facts: Any) -> str:
-    """Return the id of the split that ``facts`` identify; all shards of a split have the same id."""
+    """Return the id of a split, a hash of ``facts``; all shards of the split have this id."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -47,7 +47,7 @@ class GivenShard:
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
-    """Return one shard of ``source``. Pass it as ``records`` to ``ingest``, or to another function with ``records``.
+    """Return one shard of ``source``. Pass it as ``records`` to a function such as ``ingest``.
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
     ``SqlQuery`` of the same text. The ``connect`` of a ``SqlQuery`` is called in the process that reads the shard.

@@ -40,22 +40,22 @@ def split_source(
     Every row is in exactly one shard. Blocks. Raises ConfigurationError if ``source`` cannot be split.
 
     * Files: a path or URI of files, a directory, a glob, or a list of them. ``format`` names the format of the files if
-      their extensions do not show it. A file is a unit of work, but a Parquet file that is large compared with a shard
-      is cut between row groups. Pass the shards to ``ingest``. If a URI contains a secret, such as a password or a
-      signature, the shards do not contain the URI: pass ``read_shard(source, shard)`` instead.
+      their extensions do not show it. Files are not cut, except for Parquet files that are large compared with a shard:
+      these are cut between row groups. Pass each shard to ``ingest``. If a URI contains a secret, such as a password or
+      a signature, the shards do not contain the URI: pass ``read_shard(source, shard)`` instead.
     * A pyarrow Dataset of files, which is split in the same way. Pass ``read_shard(dataset, shard)`` to ``ingest``.
-    * A ``SqlQuery``; ``by`` is the name of its key column. Each shard is a range of the key; the first range has no
-      lower end, and the last has no upper end. One more shard has the rows whose key is NULL, if there are any. With
-      ``ranges="quantiles"``, the ranges have about equally many rows, and the database sorts all keys. With
+    * A ``SqlQuery``; ``by`` is the name of its key column. Each shard has the rows in a range of the key; the first
+      range has no lower end, and the last has no upper end. One more shard has the rows whose key is NULL, if there are
+      any. With ``ranges="quantiles"``, the ranges have about equally many rows, and the database sorts all keys. With
       ``"even"``, the database is asked only for the smallest and the greatest key, and the range between them is
       divided evenly; the keys must be numbers, dates or times. A row's key must not change before all shards are read.
       Pass ``read_shard(query, shard)`` to ``ingest``.
 
-    Returns fewer than ``n`` shards if there are fewer units of work or keys, and an empty list if a glob finds no files
-    or a query has no rows. If any file of the source was added, removed or changed since the split, reading a shard of
-    the source raises ConfigurationError; for a folder that keeps receiving files, use ``NewFiles``. A database cannot
-    show that rows have changed: a row that is inserted after the split is delivered if the shard of its key is read
-    after the insertion.
+    Returns fewer than ``n`` shards if there are not enough files, row groups or keys for ``n``. Returns an empty list
+    if a glob finds no files or a query has no rows. If any file of the source was added, removed or changed since the
+    split, reading a shard of the source raises ConfigurationError; for a folder that keeps receiving files, use
+    ``NewFiles``. A database cannot show that rows have changed: a row that is inserted after the split is delivered if
+    the shard of its key is read after the insertion.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
@@ -105,12 +105,12 @@ def _storable(paths: list[str]) -> str | list[str] | None:
 
 
 def given_files(source: Any, shard: dict[str, Any]) -> FoundFiles:
-    """Return the files that ``source`` has now; ``shard``, one of its shards, gives their format."""
+    """Return the files that ``source`` has now; their format is the one that is stored in ``shard``."""
     return find_files(_paths(source), format=shard["format"])
 
 
 def version_of(found: FoundFiles) -> str:
-    """Return one version for all files together; raise ConfigurationError if their storage reports no versions."""
+    """Return one hash of the versions of all files; raise ConfigurationError if their storage reports no versions."""
     whole = found.fingerprint({})
     if whole is None:
         raise ConfigurationError(
