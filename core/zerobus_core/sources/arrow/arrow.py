@@ -249,7 +249,7 @@ def _pieces(fragment: Any) -> list[tuple[int, int]]:
 
 
 def is_whole(dataset: Any) -> bool:
-    """Return whether a dataset is not filtered. A filtered dataset does not show which rows of its fragments it has."""
+    """Return whether a dataset has all rows of its fragments. It is unknown which rows a filtered dataset has."""
     try:
         dataset.get_fragments()
     except ValueError:

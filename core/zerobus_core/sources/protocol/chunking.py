@@ -72,8 +72,9 @@ def clip(
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield the wanted slices of a batch, each with the position of its first row.
 
-    ``first_row`` is the position of the batch's first row. If no row is wanted, yields one empty slice, because
-    ``coalesce`` can yield a heartbeat only when it gets a chunk.
+    ``first_row`` is the position of the batch's first row. ``wanted`` is called with two positions, and yields the
+    wanted ranges between them. If no row is wanted, yields one empty slice, because ``coalesce`` can yield a
+    heartbeat only when it gets a chunk.
     """
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]

@@ -53,8 +53,8 @@ class Shaping:
 def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | None:
     """Return the fingerprint of a source that changes the rows of another source.
 
-    ``inner`` is the fingerprint of the other source; None gives None. ``shape`` describes the changes as
-    JSON-compatible values.
+    ``inner`` is the fingerprint of the other source; if it is None, the result is None. ``shape`` describes the
+    changes as JSON-compatible values.
     """
     if inner is None:
         return None
@@ -252,9 +252,9 @@ def origins_of(
 ) -> Iterator[Origin]:
     """Yield the origins of the rows from ``first_row`` up to, but not including, ``stop_row``.
 
-    The source reads one file after another. ``starts`` and ``files`` have one item for each file from which reading
-    has begun. An item of ``starts`` is the position of the first row read from the file. An item of ``files`` is the
-    file's path and the number of the same row in the file, counted from 0.
+    The source reads one file after another. ``starts`` and ``files`` have one item for each file that the source has
+    begun to read. An item of ``starts`` is the position of the first row read from the file. An item of ``files`` is
+    the file's path and the number of the same row in the file, counted from 0.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:
