@@ -18,5 +18,5 @@ class RecordsContent:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
-        """Return one byte string, in a list: the records ``start`` to ``stop - 1``, with an end mark after each."""
+        """Return a list of one byte string: the records ``start`` to ``stop - 1``, each followed by an end mark."""
         return [_END.join([*self._records[start:stop], b""])]

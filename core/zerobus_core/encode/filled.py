@@ -49,7 +49,7 @@ class Run:
 
 
 class FilledColumns:
-    """The values of the filled columns for each row; ``names`` is the set of their names, which can be empty."""
+    """The values of the filled columns for each row; ``names`` is the set of the columns' names, which can be empty."""
 
     def __init__(self) -> None:
         self.names: frozenset[str] = frozenset()

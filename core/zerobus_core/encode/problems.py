@@ -64,7 +64,7 @@ class RowProblems:
             )
 
     def add_failure(self, record: Any, error: Exception) -> None:
-        """Add a bad field for the whole row: it could not be encoded because of ``error``."""
+        """Add one bad field that stands for the whole row, which could not be encoded because of ``error``."""
         self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
 
 

@@ -29,9 +29,9 @@ def encoder_for(
 ) -> Encoder:
     """Return the encoder for the table; it encodes Arrow record batches if ``is_arrow``, otherwise rows.
 
-    ``delivery_id`` is required if the option ``delivery_columns`` is set; the encoder writes it into one of these
-    columns. ``arrow_streams`` says whether Arrow streams can be chosen if the option ``record_format`` is ``auto``.
-    ``started_at`` is the time at which the delivery began; it defaults to now.
+    ``delivery_id`` is required if the option ``delivery_columns`` is set; the encoder writes it into the column that
+    the option names for it. ``arrow_streams`` says whether Arrow streams can be chosen if the option ``record_format``
+    is ``auto``. ``started_at`` is the time at which the delivery began; it defaults to now.
 
     Raises SchemaError if the chosen record format cannot carry the table. Raises ConfigurationError if a column that
     ``delivery_columns`` or ``metadata_columns`` names is missing from the table or has the wrong type.

@@ -59,11 +59,12 @@ class ColumnCasts:
         self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
-        """Return an array for each column of the table, with a value for every row, and the bad fields of each bad row.
+        """Return two dicts: the arrays by the name of the column, and the bad fields by the position of the row.
 
-        In the arrays, the values of bad rows have no meaning. With ``is_strict``, the search in a column ends after
-        about MAX_BAD_FIELDS bad rows, because any bad row ends the delivery. Raises SchemaError for columns of the
-        batch that are missing from the table, and for required columns that are missing from the batch.
+        Every column of the table, except those that the delivery fills, gets an array with a value for every row. The
+        values of bad rows have no meaning. With ``is_strict``, the search in a column ends after about MAX_BAD_FIELDS
+        bad rows, because any bad row ends the delivery. Raises SchemaError for columns of the batch that are missing
+        from the table, and for required columns that are missing from the batch.
         """
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
@@ -181,7 +182,7 @@ class _Plan:
 
 
 class _ColumnCast:
-    """Casts arrays to the type of one column of the table; ``prepare`` sets the Arrow type of the arrays."""
+    """Casts arrays to the type of one column of the table. Call ``prepare`` first, with the arrays' Arrow field."""
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
@@ -193,7 +194,7 @@ class _ColumnCast:
         self._has_map = has_map(field.type)
 
     def prepare(self, source: pa.Field) -> None:
-        """Build the cast that later calls of ``cast`` use; their arrays have the type of ``source``."""
+        """Prepare ``cast`` for arrays of the Arrow field ``source``."""
         self._convert = compiled_cast(source.type, self.field.type, self._rules)
         self._json = json_converter(source, self.field.type, fragment_of)
 
@@ -213,7 +214,7 @@ class _ColumnCast:
         return self._convert is not None
 
     def _whole(self, array: pa.Array) -> pa.Array | None:
-        """Return the array in the column's type, or None if there is no cast or a value does not fit."""
+        """Cast the array to the column's type; return None if there is no cast or a value does not fit."""
         if self._convert is None:
             return None
         try:

@@ -27,14 +27,14 @@ class ColumnsContent:
         self._columns = [_tracks_of(array) for array in columns.values()]
 
     def tracks(self, start: int, stop: int) -> list[bytes | memoryview]:
-        """Return the content of the rows ``start`` to ``stop - 1`` as byte strings, in the order of the columns."""
+        """Return byte strings with the content of the rows ``start`` to ``stop - 1``: one or more for each column."""
         return [track for tracks in self._columns for track in tracks(start, stop)]
 
 
 def _tracks_of(array: pa.Array) -> Tracks:
-    """Return a function that returns the content of a range of a column's rows as byte strings, called tracks.
+    """Return a function that yields the tracks of a range of rows: byte strings with the content of these rows.
 
-    If the column is not nested and has no nulls, its tracks are slices of its buffers, so making them takes almost no
+    If the array is not nested and has no nulls, its tracks are slices of its buffers, so making them takes almost no
     time.
     """
     if array.null_count == 0 and not pa.types.is_nested(array.type):
@@ -43,7 +43,7 @@ def _tracks_of(array: pa.Array) -> Tracks:
 
 
 def _flat(array: pa.Array) -> Tracks:
-    """Return a function that returns the content of an array's rows; the array is not nested and has no nulls."""
+    """Return what ``_tracks_of`` returns, for an array that is not nested and has no nulls."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _texts(array, "i")

@@ -1,4 +1,4 @@
-"""Converts Arrow data for VARIANT columns: data that Arrow marks as JSON text or as binary VARIANT, and maps."""
+"""Decodes Arrow's binary VARIANTs. For VARIANT columns, also converts maps and JSON text (type ``arrow.json``)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Return a function that converts Python values of ``field`` for a column of type ``kind``, or None if not needed.
+    """Return a function that converts Python values of ``field`` for a column of ``kind``; None if no value changes.
 
     For a VARIANT column, the function applies ``leaf`` to JSON text and turns maps into dicts. For other columns, JSON
     text stays text. Binary VARIANTs are decoded for columns of all types.
@@ -87,7 +87,7 @@ def _variant(kind: DataType) -> Convert:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return a dictionary's or run-end encoding's value type, an extension type's storage type, or ``kind`` itself."""
+    """Return the type inside a dictionary, run-end encoded or extension type; return any other type unchanged."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain_type(kind.value_type)
     return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind

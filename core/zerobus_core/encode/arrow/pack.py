@@ -173,7 +173,7 @@ class _RecordPacker(ABC):
         """Return the records of ``rows``, which are dicts of wire values."""
 
     def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
-        """Return a record for each row, or None for a row that the format cannot carry; add such rows to ``bad``."""
+        """Return one record per row; a row that the format cannot carry gets None and is added to ``bad``."""
         rows = plain.to_pylist()
         try:
             return list(self._payloads(self._convert(rows)))

@@ -16,9 +16,9 @@ __all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "retype_nested"]
 def retype_nested(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
-    """Convert ``array`` to the type ``target``, which is nested in the same way.
+    """Convert ``array`` to the type ``target``, which has the same nesting as the type of ``array``.
 
-    ``leaf`` converts the innermost arrays, which are not nested; if ``leaf`` is None, these arrays are cast.
+    The function ``leaf`` converts the innermost arrays, which are not nested. If it is None, these arrays are cast.
     """
     if not _has_struct(target) and array.type.equals(target):
         return array

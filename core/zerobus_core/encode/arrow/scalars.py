@@ -185,7 +185,7 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
 def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
     """Return the cast from whole numbers to the timestamp type ``kind``; None if ``unit`` is ``ns``.
 
-    The numbers count ``unit`` since 1970; see ``values.epochs``.
+    ``unit`` is the unit of the numbers, which count from 1970; see ``values.epochs``.
     """
     if unit == "ns":
         return None

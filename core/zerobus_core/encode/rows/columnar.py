@@ -62,7 +62,7 @@ class ColumnarRecords:
 def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: Messages) -> ColumnarRecords | None:
     """Return the columnar serializer for ``messages``; None if ptars is missing or cannot serialize the table.
 
-    Also None for a table that has a nested column: its rows are encoded faster without arrays.
+    Also None if the table has an ARRAY, MAP or STRUCT column: rows of such a table are encoded faster without ptars.
     """
     if any(isinstance(field.type, StructType | ArrayType | MapType) for field in fields):
         return None

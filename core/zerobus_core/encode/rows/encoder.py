@@ -75,10 +75,10 @@ class RowEncoder(ABC):
 
     @abstractmethod
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        """Return the records of ``rows``, dicts of wire values; the first row is at position ``first_row``."""
+        """Return the records of ``rows``, which are dicts of wire values; ``first_row`` is the first row's position."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        """Return ``records`` without the columns that the delivery fills; ``first_row`` is the first record's row."""
+        """Return ``records``, which start at position ``first_row``, without the columns that the delivery fills."""
         return records
 
     def encode(
@@ -163,13 +163,16 @@ class RowEncoder(ABC):
         return self._within_limit(records)
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """Return ``records``, or None if one is too large; also set the next block's number of rows from their size."""
+        """Return ``records``, or None if one is too large.
+
+        Also set the number of rows of the next block: the larger the records are, the fewer rows it gets.
+        """
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
         return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
-        """Accept rows with a field that is not a column of the table; subclasses call this before the first row."""
+        """Accept ``field`` in rows, although it is not a column of the table; call this method before the first row."""
         self._fields = (*self._fields, field)
         self._names_of_table.add(field.name)
 
@@ -186,7 +189,8 @@ class RowEncoder(ABC):
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
         """Return the records of a block; raise one of the errors in ``_UNFIT`` if a row needs the exact walk.
 
-        ``wire_text`` says whether the rows are protobuf messages; a block never mixes messages with other rows.
+        ``wire_text`` is True if the rows are protobuf messages, in which decimals are text. A block never mixes
+        messages with other rows.
         """
         convert, _ = self._way(wire_text)
         converted = convert(block)

@@ -163,7 +163,10 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
 
 
 def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
-    """Return whether whole numbers have to be converted to microseconds, because ``epoch_unit`` is another unit."""
+    """Return whether whole numbers in a column must be converted to microseconds.
+
+    This is so for a timestamp column if ``epoch_unit`` is another unit, except if the rows are protobuf messages.
+    """
     is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
 
@@ -199,10 +202,10 @@ def _refilled(values: Column, converted: Iterable[Any]) -> Column:
 def _present(
     values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
 ) -> tuple[Column, bool]:
-    """Return the values that are not None, and whether all of them have one of the types in ``usual``.
+    """Return the values that are not None, and whether the types of all of them are in ``usual``.
 
-    If they do not, each value is converted with ``normal``. Raises NeedsWalkError for None if the column is not
-    nullable.
+    If a type is not in ``usual``, the values are returned as ``normal`` converts them. Raises NeedsWalkError if a value
+    is None and the column is not nullable.
     """
     present = [value for value in values if value is not None]
     if len(present) < len(values) and not nullable:

@@ -17,7 +17,7 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """Encodes messages of the first type in ``file``, many at a time.
+    """Encodes many messages at a time; their type is the first message type in the file descriptor ``file``.
 
     All rows of a block are serialized as one message of type ``Rows``, whose field 1 is a repeated field with the rows.
     The result is parsed as type ``Records``, whose field 1 is a repeated field of bytes. Both fields have the same wire

@@ -57,7 +57,10 @@ class ExactWalk:
         return self._scalar(kind)
 
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
-        """Return a converter that also accepts JSON text if ``parse_json`` is set, and refuses text otherwise."""
+        """Return a converter that parses JSON text if ``parse_json`` is set, and refuses text otherwise.
+
+        It passes parsed text, and all values that are not text, to ``convert_value``.
+        """
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
         def convert(value: Any, path: str, problems: RowProblems) -> Any:
@@ -204,10 +207,10 @@ def _are_records(value: Any) -> bool:
 
 
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
-    """Return ``value`` if it is text and text is allowed; otherwise raise UnfitError.
+    """Return ``value`` if it is text and ``noun`` is None; otherwise raise UnfitError.
 
-    Text is allowed if ``noun`` is None. If not, the error says to pass ``noun`` instead of text. A value that
-    the source could not read is an UnfitValue; the error then gives the source's reason.
+    If ``noun`` is given, text is refused, and the error says to pass ``noun`` instead, such as "a list". If
+    ``value`` is an UnfitValue, the source could not read it, and the error gives the source's reason.
     """
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)

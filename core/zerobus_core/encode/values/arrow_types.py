@@ -1,4 +1,4 @@
-"""Arrow types for the columns of a table: working types to check values in, and plain types for wire values."""
+"""The Arrow types of a table's columns: working types, in which values are checked, and plain types for wire values."""
 
 from __future__ import annotations
 

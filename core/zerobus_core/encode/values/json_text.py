@@ -133,7 +133,7 @@ def _numpy_time(value: Any) -> str | None:
 def _numpy_value(value: Any) -> Any:
     """Return a NumPy scalar or array as a value that orjson can write; raise UnfitError if that is impossible.
 
-    A number keeps the digits of its own type: a float32 has fewer digits than the equal double.
+    A number is written with the digits of its own type: float32(0.1) as 0.1, not as 0.10000000149011612.
     """
     kind = value.dtype.kind
     if kind in "biuf":
@@ -206,7 +206,10 @@ def _members(value: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a record as a dict, a model as its dump, a deque or range as a list; any other value unchanged."""
+    """Return a mapping, dataclass or similar record as a dict, and a sequence such as a range as a list.
+
+    A pydantic model or a well-known protobuf message is returned as its content, and any other value unchanged.
+    """
     if isinstance(value, dict):
         return value
     if (inner := dumped(value)) is not value:

@@ -51,7 +51,7 @@ def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
 
 
 def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 in UTC.
+    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 00:00 UTC.
 
     Datetimes without a time zone are read as UTC.
     """
@@ -72,7 +72,7 @@ def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 in local time.
+    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 00:00 local time.
 
     The converter refuses datetimes that have a time zone.
     """
@@ -90,7 +90,10 @@ def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
-    """Return a function that converts a value to a datetime, or to microseconds since 1970 within MICROSECOND_RANGE."""
+    """Return a function that converts a value to a datetime or to microseconds since 1970.
+
+    Datetimes and text become datetimes. Whole numbers and NumPy times become microseconds within MICROSECOND_RANGE.
+    """
     parse_text, epoch_unit = rules.parse_text, "us" if rules.wire_text else rules.epoch_unit
 
     def read(value: Any) -> datetime | int:
@@ -141,7 +144,7 @@ _TOO_FINE = {"us": "has nanoseconds, but the column stores microseconds", "D": "
 
 
 def _from_numpy_time(value: Any, unit: str) -> Any:
-    """Return a NumPy datetime64 as a whole number of ``unit``; any other value unchanged."""
+    """Return a NumPy datetime64 as a whole number of ``unit`` since 1970; return any other value unchanged."""
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")
