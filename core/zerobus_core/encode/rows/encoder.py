@@ -121,8 +121,8 @@ class RowEncoder(ABC):
     def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
         """Yield pairs of a position and a result.
 
-        The result is a list of the records of the rows from this position on, or the problems of the row at this
-        position.
+        If the result is a list of records, the position is that of the first record's row. If the result is the
+        problems of a row, the position is that of this row.
         """
         start = 0
         while start < len(rows):
