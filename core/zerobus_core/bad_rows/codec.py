@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_letter(value: Any) -> Any:
-    """Convert a row's value to JSON-compatible values; a value of a kind that is not known here becomes text."""
+    """Convert a row's value to JSON-compatible values; a value of any other type becomes text."""
     if isinstance(value, Enum):
         value = value.value
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays

@@ -1,9 +1,9 @@
 """The dead-letter file: rows that do not fit the table, with the reasons, kept until someone corrects them.
 
-Each bad row of a source gets one dead letter. A retry finds the same bad rows again, but does not write a dead letter
-that the file already holds; no dead letter is ever removed. The row number identifies a dead letter within its source.
-If the source has no fingerprint, the content of the row is compared too, since row 5 of the next delivery may be
-another row.
+Each bad row of a source gets one dead letter, which is never removed. A retry finds the same bad rows again, but does
+not write a dead letter that the file already holds. Two dead letters of one source are the same if their row numbers
+are equal. If the source has no fingerprint, the contents of their rows must be equal as well, because the next delivery
+may have other rows at the same positions.
 
 Only one delivery at a time should write to a file: on an object store, two deliveries can overwrite each other's dead
 letters.
@@ -51,11 +51,11 @@ _BLOCK_ROWS = 1_000
 class DeadLetterFile:
     """Collects the bad rows of one delivery and writes them to ``uri``, a ``.jsonl`` or ``.parquet`` file.
 
-    ``uri`` is a path or any fsspec URI. ``leave_out`` names the columns that the delivery fills itself; ``locate``
-    returns where a row is in its source, such as file and line. Nothing is written before the first dead letter. Raises
-    ConfigurationError if the file cannot be written or is not a dead-letter file, TransportError if the storage fails,
-    and RecordError if a file that cannot be appended to (Parquet, or any file that is not local) would grow beyond 64
-    MiB.
+    ``uri`` is a path or any fsspec URI. ``leave_out`` names the columns that the delivery fills itself. ``locate``
+    takes a row number and returns where the row is in its source, such as file and line. The file is written only if
+    there are dead letters. Raises ConfigurationError if the file cannot be written or is not a dead-letter file,
+    TransportError if the storage fails, and RecordError if a file that cannot be appended to (Parquet, or any file that
+    is not local) would grow beyond 64 MiB.
     """
 
     def __init__(
@@ -101,7 +101,10 @@ class DeadLetterFile:
 
     @property
     def rows_written(self) -> int:
-        """The number of bad rows added so far whose dead letter is in the file, from this or an earlier attempt."""
+        """The number of bad rows added so far whose dead letters are already in the file.
+
+        Some of these dead letters may have been written by an earlier attempt.
+        """
         return self._rows.rows - len(self._pending)
 
     def add(self, bad: BadRow) -> None:

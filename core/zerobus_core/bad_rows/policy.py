@@ -70,12 +70,12 @@ class BadRowPolicy:
 
     @property
     def has_refused(self) -> bool:
-        """Whether the service refused rows in a delivery that has no dead-letter file."""
+        """Whether the service has refused rows; always False for a delivery that has a dead-letter file."""
         return bool(self._refused)
 
     @property
     def are_too_many_refused(self) -> bool:
-        """Whether so many refused rows are known that the search for more can stop."""
+        """Whether enough refused rows are known; the search for more can then stop."""
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:
@@ -92,10 +92,11 @@ class BadRowPolicy:
             self._letters.add_refused(batch.first_row, self._encoder.decode(batch, 0), error.message)
 
     def check(self, rows_read: int, *, is_end: bool = False) -> None:
-        """Raise RecordError if more of ``rows_read`` rows are bad than ``max_bad_records`` allows.
+        """Raise RecordError if there are more bad rows than ``max_bad_records`` allows.
 
-        If ``max_bad_records`` is a share of the rows, it is applied to at least 10,000 rows until ``is_end`` is set, so
-        that a few bad rows near the start do not exceed it.
+        If ``max_bad_records`` is a share, it is a share of ``rows_read``, the number of rows read so far. Until the end
+        of the source (``is_end``), the share is taken of at least 10,000 rows, so that a few bad rows near the start do
+        not fail the delivery.
         """
         if self._limit is None or not self.dead_lettered:
             return

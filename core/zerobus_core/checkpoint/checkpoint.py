@@ -1,9 +1,9 @@
 """The checkpoint of one delivery: the ranges of durable rows, which the next attempt can skip.
 
-A row is in a checkpoint only after the service has acknowledged the row. If there are too many ranges, the checkpoint
-leaves some durable rows out, and these rows are sent again. A checkpoint is never repaired: it is refused, with a
-reason, if it cannot be read or belongs to another table, schema, source or epoch. If a checkpoint cannot be read,
-``Remains`` holds what it still says about rows that may have been sent.
+A row is durable once the service has acknowledged it. If there are too many ranges, the checkpoint leaves some durable
+rows out, and the next attempt sends these rows again. A checkpoint that is invalid, or that belongs to another table,
+schema, source or epoch, is refused with a reason; it is never repaired. ``Remains`` holds the facts that can be read
+even from an invalid checkpoint.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class AttemptMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What a checkpoint that cannot be read still says: which attempt wrote it, and which rows may have been sent."""
+    """The facts that an invalid checkpoint still states: which attempt wrote it, and which rows may have been sent."""
 
     table: str
     table_identity: str | None
@@ -71,7 +71,7 @@ class Remains:
 class InvalidCheckpointError(ValueError):
     """A text is not a checkpoint that this release can read; the message says why.
 
-    ``remains`` holds the facts that could still be read, or is None.
+    ``remains`` holds the facts that can be read from the text all the same; it is None if one of them is missing.
     """
 
     def __init__(self, message: str, *, remains: Remains | None = None) -> None:
@@ -81,7 +81,7 @@ class InvalidCheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsDigest:
-    """A digest of the durable rows, needed if the source's fingerprint does not cover their content."""
+    """A digest of the durable rows, needed if the source's fingerprint does not cover the content of its rows."""
 
     form: DigestForm
     segments: tuple[Segment, ...]
@@ -112,7 +112,7 @@ class Checkpoint:
     ``table_identity`` distinguishes the table from other tables of the same name: one in another workspace, or one that
     has replaced it. ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.
     ``digest`` is needed to skip rows if the fingerprint does not cover their content. ``attempt`` is the attempt that
-    wrote the checkpoint, or None in version 2. ``written_at`` is an ISO 8601 time in UTC.
+    wrote the checkpoint; it is None if ``version`` is 2. ``written_at`` is an ISO 8601 time in UTC.
     """
 
     table: str
@@ -131,7 +131,7 @@ class Checkpoint:
     def to_json(self) -> str:
         """Return the checkpoint as a JSON object of the newest version.
 
-        If there are more than 1,000 ranges, the shortest ones are left out.
+        If there are more than 1,000 ranges of durable rows, the shortest ranges are left out.
         """
         plain = {
             "format": _FORMAT,
@@ -244,7 +244,7 @@ def _check_form(plain: dict[str, Any]) -> int:
 
 
 def _remains(plain: dict[str, Any]) -> Remains | None:
-    """Return the ``Remains`` of a checkpoint of any version; None if they cannot be read."""
+    """Return the facts that an invalid checkpoint of any version states; None if one of them cannot be read."""
     counts = plain.get("counts")
     known = {f.name for f in fields(Counts)}
     try:

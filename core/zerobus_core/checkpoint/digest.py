@@ -4,9 +4,9 @@ The rows are hashed as they are read, in blocks of 1,024 positions of the source
 the digests of its blocks. Such digests have four properties:
 
 1. Equal rows at equal positions give equal digests, in every process and however the rows are cut into batches.
-2. The digests of neighbouring ranges add up to the digest of the whole range, in any order.
-3. The digest of a range leaves out the rows before the range's first block boundary. A range can end where any batch
-   ends.
+2. The digests of two ranges that meet at a block boundary add up to the digest of the joined range.
+3. A digest starts at the first block boundary in its range, and ends at a block boundary or where a batch ended. It
+   leaves out the other rows of the range.
 4. A digest is one number of 64 bits, however many rows it covers.
 
 A digest detects changes, not forgery: the hash (XXH3) is fast but not cryptographic.
@@ -67,9 +67,9 @@ class DigestForm:
 
 
 class RowDigests:
-    """Digests of the rows read so far; rows are added in order. Pure bookkeeping; not thread-safe.
+    """Digests of the rows read so far; rows are added in order. Not thread-safe.
 
-    Keeps one number for each position where a batch or a block ends; ``prune`` removes those inside durable ranges.
+    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
@@ -80,9 +80,9 @@ class RowDigests:
         self._sums: dict[int, int] = {0: 0}  # for each position: the sum of the digests of all rows before it
 
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
-        """Add the next ``rows`` rows, starting with ``first_row``; a range that has a digest can end after them.
+        """Add consecutive rows: ``rows`` is their number, ``first_row`` the position of the first one.
 
-        Rows that are missing before ``first_row`` count as left out; no digest covers them.
+        Rows between those added before and ``first_row`` count as left out; no digest covers them.
         """
         if first_row != self._position:
             self._leave_out(first_row)
@@ -100,7 +100,7 @@ class RowDigests:
             self._sums[self._position] = self._sum_here()
 
     def segment(self, start: int, stop: int) -> Segment | None:
-        """Return the longest part of the rows ``start`` to ``stop`` that has a digest; None if no part has one."""
+        """Return the longest segment within ``start <= row < stop`` that has a digest; None if there is none."""
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
             stop -= stop % self._block_rows
@@ -109,7 +109,7 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Discard the sums at positions inside durable ranges: no later range starts or ends there.
+        """Discard the sums at positions inside durable ranges, because no later range starts or ends there.
 
         ``durable`` must include all rows that it had in the previous call.
         """
@@ -142,7 +142,7 @@ class RowDigests:
             track.update(data)
 
     def _sum_here(self) -> int:
-        """Return the sum of the digests of all blocks so far; a block with a missing row counts as 0."""
+        """Return the sum of the digests of all blocks so far; a block with a row that was left out counts as 0."""
         if not self._hashes:
             return self._total
         whole = b"".join([track.digest() for track in self._hashes])

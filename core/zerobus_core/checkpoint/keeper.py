@@ -49,7 +49,7 @@ class RowsKept:
 
 
 class CheckpointKeeper:
-    """Loads the checkpoint when it is created, and saves checkpoints during the delivery.
+    """Loads the checkpoint in its constructor, and saves checkpoints during the delivery.
 
     If the delivery starts at the first row despite a checkpoint, the log says why. Without a store, no rows are skipped
     and nothing is saved. All methods must be called from the thread that called ``ingest``.
@@ -82,7 +82,7 @@ class CheckpointKeeper:
 
     @property
     def is_active(self) -> bool:
-        """Whether there is a store."""
+        """Whether the delivery has a checkpoint store."""
         return self._store is not None
 
     def _resume(self) -> Resumption:
@@ -111,12 +111,12 @@ class CheckpointKeeper:
         return self._store is not None and now - self.saved_at >= self._pause
 
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
-        """Return how many rows to reserve after a batch of ``rows`` rows; never fewer than ``rows``.
+        """Return how many rows to reserve after a batch; at least ``rows``, the number of rows of this batch.
 
-        A saved checkpoint reserves rows by recording that they may have been sent; only reserved rows are sent. If the
-        last reservation lasted less than one pause between saves, the new one is at least twice as large, and should
-        last for one and a half pauses (up to two with a slow store). If the last reservation lasted longer than four
-        pauses, the new one is half as large. ``is_used_up`` says whether all rows of the last reservation were sent.
+        A saved checkpoint reserves rows by recording that they may have been sent; only reserved rows are sent. A
+        reservation should last longer than the pause between two saves. If the last reservation lasted less than one
+        pause, the new one is at least twice as large. If the last one lasted more than four pauses, the new one is half
+        as large. ``is_used_up`` says whether all rows of the last reservation were sent.
         """
         now = self._clock()
         if self._reserved_at is not None:
@@ -134,16 +134,16 @@ class CheckpointKeeper:
         return self._window
 
     def begin_reservation(self) -> None:
-        """Record that the rows of the last reservation can be sent from now on; until now, they had to wait."""
+        """Record that the rows of the last reservation can be sent from now on."""
         if self._reserved_at is not None:
             self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
-        """Return for how many more seconds the checkpoint saved at ``saved_at`` can be overwritten unseen.
+        """Return for how many more seconds a newer attempt may overwrite the checkpoint saved at ``saved_at``.
 
-        A newer attempt that read the store before that save does not know of the saved checkpoint, and may overwrite
-        it. Loading and saving take the newer attempt about as long as they take this one: milliseconds with a file.
-        Returns 0.0 once that time is over.
+        A newer attempt that read the store before that save does not know of the saved checkpoint. The newer attempt
+        needs about as long as this attempt to load and save: milliseconds with a file. Returns 0.0 once that time is
+        over, because a newer attempt that reads the store later finds the saved checkpoint.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 

@@ -1,4 +1,4 @@
-"""Records, which are objects with named values from any library, and objects that replace unreadable records."""
+"""Records (objects of any library whose values have names), and objects that replace unreadable records."""
 
 from .members import (
     dumped,

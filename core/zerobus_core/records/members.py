@@ -1,13 +1,13 @@
 """Recognises records and reads their values by name; only this package knows the record classes of other libraries.
 
-A class is recognised by its documented attributes, so that no library is imported here.  The first kind that fits is
-used:
+A class is recognised by its documented attributes, so that no library is imported here. The list says what is read from
+each kind of record; the first kind that fits is used:
 
 1. a mapping: itself; protobuf's ``Struct``: its fields
 2. a pydantic model or pydantic dataclass: what ``model_dump(mode="python")`` returns
 3. an object of SQLAlchemy's ORM: its mapped columns, but not its relationships
 4. a dataclass, an attrs class, a msgspec Struct: its fields
-5. a protobuf message: its fields that are set, and those that cannot be unset
+5. a protobuf message: its fields that are set, and its fields that always have a value (those without presence)
 6. a named tuple, a row of SQLAlchemy or of psycopg's ``namedtuple_row``: its fields
 7. a Row of pyspark: its fields
 8. anything with ``keys()`` and ``[key]``, such as a row of sqlite3 or asyncpg
@@ -374,7 +374,7 @@ def _keys_reader(kind: type) -> Read | None:
 
 
 def _distinct(members: dict[str, Any], names: Collection[str] | None) -> dict[str, Any]:
-    """Return the members; raise UnfitError if two of them have the same name, so that one would be lost."""
+    """Return ``members``; raise UnfitError if a name occurs twice in ``names``, the names of the record's values."""
     if names is not None and len(members) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise UnfitError(f"two values are called {twice}; if a query returned them, rename one of its columns with AS")

@@ -13,7 +13,7 @@ class TupleRows(Sequence[Any]):
     """Consecutive rows that are kept as tuples; reading a single row returns a new dict.
 
     Every tuple has a value for each of ``names``. Rows are not kept as dicts: making a dict of each row would take a
-    third of the time that it takes to read a query, and the encoder that works by columns does not need dicts.
+    third of the time that it takes to read a query, and the columnar encoder does not need dicts.
     """
 
     __slots__ = ("names", "tuples")

@@ -15,13 +15,19 @@ _NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a clause for each type of ``fields``, including nested types, that protobuf records cannot carry."""
+    """Yield a description, for an error message, of each type that protobuf records cannot carry.
+
+    The types of ``fields`` and the types nested in them are checked.
+    """
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS)
 
 
 def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a clause for each type of ``fields``, including nested types, that Arrow records cannot carry."""
+    """Yield a description, for an error message, of each type that Arrow records cannot carry.
+
+    The types of ``fields`` and the types nested in them are checked.
+    """
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
 

@@ -1,7 +1,7 @@
 """Infers a table from sample data: for each column, the type that holds all values of the sample.
 
-A comment on a column says why its type is uncertain, for example that the sample has only nulls for the column, or both
-whole numbers and fractions, or values of several kinds, or text that looks like dates.
+If the type of a column is uncertain, a comment on the column says why: in the sample, the column has only nulls, both
+whole numbers and fractions, values of several kinds, or text that looks like dates.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ _TYPES: dict[str, DataType] = {
 def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows, in the order in which the columns first occur.
 
-    A comment on a column says why its type is uncertain. With ``not_null``, a column is NOT NULL if every row of the
-    sample has a value for it.
+    If the type of a column is uncertain, a comment on the column says why. With ``not_null``, a column is NOT NULL if
+    every row of the sample has a value for it.
     """
     table = _Seen()
     for record in records:

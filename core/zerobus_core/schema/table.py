@@ -59,7 +59,8 @@ class TableSchema:
 
     ``identity`` distinguishes tables that have the same name: a table from the one that replaced it, and tables of
     different workspaces. It is the table's id in Unity Catalog. If Unity Catalog gives no id, ``fetch`` uses the
-    workspace's URL instead. It is None if the schema was built from another source, such as SQL or sample rows.
+    workspace's URL instead. ``identity`` is None if the schema was built from another source, such as SQL or sample
+    rows.
     """
 
     table: str
@@ -153,11 +154,11 @@ class TableSchema:
     ) -> TableSchema:
         """Infer the schema of a table for rows like those of ``sample``.
 
-        Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. A comment on a column says
-        why its type is uncertain. With ``not_null``, a column without a null in the sample is NOT NULL. With
-        ``is_text``, all values must be text, as in CSV files; a column's type is inferred from what its texts look
-        like. Raises SchemaError for an item that is not a record, for an invalid column name, and for a value that fits
-        no column type.
+        Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. If the type of a column is
+        uncertain, a comment on the column says why. With ``not_null``, a column without a null in the sample is NOT
+        NULL. With ``is_text``, all values must be text, as in CSV files; a column's type is inferred from what its
+        texts look like. Raises SchemaError for an item that is not a record, for an invalid column name, and for a
+        value that fits no column type.
         """
         from .inference import columns_of_records, columns_of_text
 

@@ -1,4 +1,4 @@
-"""A small file at a local path or any fsspec URI, which is replaced as a whole; a local file can also be appended to.
+"""Replaces small files as a whole, at local paths or any fsspec URIs; a local file can also be appended to.
 
 A local file is replaced atomically and keeps its mode; if the path is a link, the file that it points to is replaced.
 When a write to a local file returns, the content is on disk. An object store replaces whole objects. On other storages
@@ -49,7 +49,8 @@ class KeptFile:
     def prepare(self) -> None:
         """Prepare for writing: find the file system; if it is local, check the path and create the file's directory.
 
-        The check fails if there is anything but a regular file at the path. Whether writing is allowed is not checked.
+        The check fails if something other than a regular file, such as a directory, is at the path. Whether writing is
+        allowed is not checked.
         """
         fs, path = self._place()
         with self._translating_errors("write"):

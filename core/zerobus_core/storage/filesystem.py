@@ -37,7 +37,10 @@ _LONGEST_CHAIN = 100
 
 
 class UriWithFilesystem(str):
-    """A URI with its own file system object, ``fs``; other URIs use one that is made from the process's settings."""
+    """A URI that has its own fsspec file system, ``fs``.
+
+    For any other URI, ``filesystem_of`` lets fsspec create a file system from the settings of the process.
+    """
 
     fs: Any
     path: str
@@ -45,7 +48,7 @@ class UriWithFilesystem(str):
     __slots__ = ("fs", "path")
 
     def __new__(cls, uri: str, fs: Any, path: str) -> UriWithFilesystem:
-        """Build the URI; ``fs`` is an fsspec file system that has the credentials, ``path`` is the path in ``fs``."""
+        """Build the URI; ``fs`` is an fsspec file system with its credentials, ``path`` is the path in ``fs``."""
         self = super().__new__(cls, uri)
         self.fs = fs
         self.path = path
@@ -55,8 +58,8 @@ class UriWithFilesystem(str):
 def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
     """Return the file system of a path or fsspec URI, and the path within that file system.
 
-    ``failure`` begins the text of errors, as in ``translating_storage_errors``. Some kinds of file systems (FTP, SFTP)
-    open a connection here.
+    The text of an error starts with ``failure``, as in ``translating_storage_errors``. Some kinds of file systems
+    (FTP, SFTP) open a connection here.
     """
     if isinstance(uri, UriWithFilesystem):
         return uri.fs, uri.path
@@ -73,7 +76,7 @@ def is_local(fs: Any) -> bool:
 
 
 def modified_at(info: Any) -> datetime | None:
-    """Return when a file was last changed, on its storage's clock; None if fsspec's ``info`` does not say."""
+    """Return when a file was last changed, by the clock of its storage; None if fsspec's ``info`` does not say."""
     for key in _TIMES:
         value = info.get(key)
         if isinstance(value, str):
@@ -90,9 +93,9 @@ def modified_at(info: Any) -> datetime | None:
 def translating_storage_errors(failure: str) -> Generator[None]:
     """Translate errors that a storage raises inside the ``with`` block into ours.
 
-    ``failure`` begins the text of the error: it says what cannot be done, and where. If retrying can help, because the
-    storage or the connection to it failed, the error is a TransportError. Otherwise, for example if access is denied,
-    it is a ConfigurationError. Exceptions that signal handlers raise are passed on unchanged.
+    The text of the error starts with ``failure``, which says what cannot be done, and where. If retrying can help,
+    because the storage or the connection to it failed, the error is a TransportError. Otherwise, for example if access
+    is denied, the error is a ConfigurationError. Exceptions that signal handlers raise are passed on unchanged.
     """
     try:
         yield
@@ -108,7 +111,7 @@ def translating_storage_errors(failure: str) -> Generator[None]:
 def unreadable_file_error(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
     """Return the error for a file that cannot be read; ``rows`` is the number of rows read before the error.
 
-    If the storage failed, the error is retryable; if the file is damaged, it is not.
+    The error is retryable if the storage failed, but not if the file is damaged.
     """
     after = f" after {rows} {plural(rows, 'row')}" if rows else ""
     return _read_error(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))

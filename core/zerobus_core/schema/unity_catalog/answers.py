@@ -14,8 +14,8 @@ other 4xx       AuthenticationError                 ConfigurationError
 5xx, others     TransportError                      TransportError
 ==============  ==================================  ==================================
 
-If a response of Unity Catalog with a status other than 200 has an ``error_code`` that this module knows, that code
-determines the result, not the status.
+If a response of Unity Catalog with a status other than 200 has an ``error_code`` that this module knows, the code,
+not the status, determines the result.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _shape(answer: Answer, found: Any) -> str:
 
 
 def _quoted(answer: Answer) -> str:
-    """Return ``": "`` and the readable part of the answer, shortened to one line; "" if nothing is readable."""
+    """Return the readable part of the answer as one short line that starts with ": "; "" if nothing is readable."""
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]

@@ -129,7 +129,10 @@ def _proxy_of(url: SplitResult) -> SplitResult | None:
 
 
 def is_final(error: BaseException) -> bool:
-    """Return whether a retry within seconds cannot help: the host name is unknown, or the connection was refused."""
+    """Return whether ``error`` says that the host name is unknown or that the host refused the connection.
+
+    A retry a few seconds later would fail in the same way.
+    """
     if isinstance(error, socket.gaierror):
         return error.errno != socket.EAI_AGAIN
     return isinstance(error, ConnectionRefusedError) and error.errno == errno.ECONNREFUSED

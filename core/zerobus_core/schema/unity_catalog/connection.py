@@ -1,8 +1,8 @@
 """One HTTP(S) connection to a workspace, made with the standard library.
 
-databricks-sdk is not used because importing it takes a second. The same environment variables apply as with
-databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case, and REQUESTS_CA_BUNDLE and
-CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR also apply.
+This module does not use databricks-sdk, because importing it takes a second. The environment variables that
+databricks-sdk uses apply here, too: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case, and
+REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR also apply.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_ANSWER = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The response of a server; ``retry_after`` and ``location`` are the headers of these names, or empty."""
+    """The response of a server; ``retry_after`` and ``location`` are headers, "" if they are missing."""
 
     status: int
     body: bytes
@@ -45,7 +45,7 @@ class UnsupportedProxyError(Exception):
 class Connection:
     """A connection to the host of ``url``, opened by ``connect`` or the first request and kept until ``close``.
 
-    ``timeout`` is the longest wait, in seconds, for a single network operation.  The methods raise OSError, the errors
+    ``timeout`` is the longest wait, in seconds, for a single network operation. The methods raise OSError, the errors
     of http.client, ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and
     UnsupportedProxyError.
     """

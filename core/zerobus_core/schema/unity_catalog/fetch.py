@@ -176,9 +176,9 @@ def _sdk_road(
 
 
 def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
-    """Call ``work``, and retry transient failures for up to ``seconds`` seconds; raises our errors.
+    """Return the result of ``work``; retry transient failures for up to ``seconds`` seconds.
 
-    Sleeps between attempts, so call it from a worker thread.
+    Raises our errors. Sleeps between attempts, so call this function from a worker thread.
     """
     end = time.monotonic() + seconds
     for attempt in count(1):

@@ -205,7 +205,7 @@ def _named_error(known: BaseException, message: str, text_of: Callable[[str], st
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its causes: the error that says what happened is often wrapped twice."""
+    """Yield the error and its chain of causes; the error that says what happened is often wrapped twice."""
     # A TimeoutError with a cause only says that databricks-sdk has stopped retrying; the cause says what failed.
     if isinstance(error, TimeoutError) and error.__cause__ is not None:
         error = error.__cause__
