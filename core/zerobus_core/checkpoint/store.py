@@ -36,8 +36,9 @@ class CheckpointStore(Protocol):
     Its methods are called from the thread that called ``ingest``. ``epoch`` changes when the delivery is to start over,
     for example because someone has cleared an Airflow task; the next attempt then starts from the first row.
 
-    Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and the retry
-    of that task. Each save is preceded by a ``load``, so that an attempt notices a newer one.
+    Two attempts at one delivery can run at the same time: for example, the orchestrator has lost contact with a task
+    that still runs, and has started its retry. Each save is preceded by a ``load``, so that an attempt notices a newer
+    one.
 
     A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it is
     missing). The attribute is read again after each save. After a crash, rows acknowledged since the last save are sent
@@ -55,7 +56,7 @@ class CheckpointStore(Protocol):
         """
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the stored checkpoint atomically; on return it survives a crash."""
+        """Replace the stored checkpoint atomically; the new one must survive a crash once this method has returned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

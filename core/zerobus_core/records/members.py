@@ -240,7 +240,7 @@ def _serializer(kind: type) -> Any:
 
 
 def _may_have_aliases(kind: type) -> bool:
-    """Return whether a field of the model, or of a model nested in it, can have an alias."""
+    """Return whether a field of a pydantic model, or of a model nested in that model, can have an alias."""
     schema = repr(getattr(kind, "__pydantic_core_schema__", None))
     return any(word in schema for word in ("serialization_alias", "'alias'", "'any'"))
 

@@ -52,7 +52,10 @@ def map_entry_name(field_name: str) -> str:
 
 
 def file_descriptor(table: str, columns: Sequence[Field]) -> FileDescriptorProto:
-    """Return the descriptor of a file with one message, for rows of the table; protobuf must support all columns."""
+    """Return the descriptor of a file with one message, for rows of the table.
+
+    Protobuf records must be able to carry the types of all columns.
+    """
     _, schema_name, table_name = table.split(".")
     name = message_name(f"{schema_name}_{table_name}")
     file = FileDescriptorProto(name=f"{schema_name}_{table_name}.proto", syntax="proto2")

@@ -217,7 +217,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _token_answer_in(error: BaseException) -> Answer | None:
-    """Return the answer of the token route that caused ``error`` in databricks-sdk; None if there was none.
+    """Return the answer for which databricks-sdk raised ``error`` when it fetched a token; None if there is none.
 
     The answer is taken from the stack frame that read it, because the error does not hold the status of the answer:
     databricks-sdk raises a KeyError for an answer without Content-Type, and a ValueError for most other answers.
