@@ -1,4 +1,4 @@
-"""What a run does while another one is delivering the open slice."""
+"""What a run does while another run delivers the open slice: it fails, skips or waits."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def freeze_when_free(
 ) -> str | None:
     """Call ``freeze`` and return None; if ``freeze`` raises HandoffBusyError, do what ``on_busy`` says.
 
-    ``fail`` raises the error at once. ``skip`` returns the error's message. ``wait`` calls ``freeze`` every second, and
-    raises the error after ``timeout`` seconds, or IngestInterruptedError when ``stop`` is set.
+    With ``fail``, raise this error at once. With ``skip``, return its message. With ``wait``, call ``freeze`` again
+    every second, and raise this error after ``timeout`` seconds; when ``stop`` is set, raise IngestInterruptedError.
     """
     if on_busy not in ("fail", "skip", "wait"):
         raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")

@@ -39,7 +39,7 @@ def to_json(state: State) -> str:
 def from_json(text: str | bytes, where: str) -> State:
     """Return the State that ``to_json`` wrote as ``text``; raise HandoffStateError for any other text.
 
-    ``where`` is the location of the text, for the message.
+    ``where`` is the location of the text, for the error message.
     """
     try:
         return _state(_object_of(text))
@@ -138,7 +138,9 @@ def _redelivery(plain: dict[str, Any]) -> Redelivery:
 def _check_keys(plain: Mapping[str, Any], kind: type, *, extra: set[str] | None = None) -> None:
     known = {field.name for field in fields(kind)} | (extra or set())
     if set(plain) != known:
-        raise ValueError(f"{kind.__name__} lacks fields of version {VERSION} or has more: {sorted(known ^ set(plain))}")
+        raise ValueError(
+            f"{kind.__name__} lacks fields of version {VERSION} or has unknown ones: {sorted(known ^ set(plain))}"
+        )
 
 
 def _text(plain: Mapping[str, Any], key: str) -> str:

@@ -51,9 +51,9 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
 
 
 def _check_room(keeper: StateKeeper, frozen: State) -> None:
-    """Check that the store can hold the state with the new slice, and also the larger state once the slice is finished.
+    """Check that the store can hold the state with the new slice, and the larger state after the slice is finished.
 
-    When the slice is finished, an error would come too late, because the rows would be in the table already.
+    Both are checked now, because an error after the delivery would come too late: the rows would be in the table.
     """
     assert frozen.open is not None
     keeper.check_room(frozen)
@@ -73,7 +73,7 @@ def last_delivered(state: State) -> PastSlice | None:
 def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
     """Call the source's ``after_finish`` for the last slice, and save the position that it returns.
 
-    The run that finished the slice may have ended before it could do this.
+    This is needed if the run that finished the slice ended before it could do the same.
     """
     instead = keeper.source.after_finish(state.done)
     if instead is None:

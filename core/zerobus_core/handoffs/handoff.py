@@ -145,8 +145,8 @@ class Handoff:
     def deliver(self) -> Receipt:
         """Send the rows of the slice that ``freeze`` returned, and return when all of them are durable.
 
-        If this run has already delivered the slice, nothing is sent. But if a person has cleared the run since then,
-        all rows of the slice are sent again.
+        If this run has already delivered the slice, nothing is sent. But if a person has asked for the run again since
+        then, by clearing a task, all rows of the slice are sent again.
         """
         with naming_table(self._kept.table):
             if self._past is not None:
@@ -216,7 +216,7 @@ class Handoff:
         return {**facts_of(self.name, self._kept.source, past), "delivered_by": past.finished_by}
 
     def split(self, n: int) -> list[dict[str, Any]]:
-        """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it.
+        """Freeze a slice, as ``freeze`` does, and divide it into at most ``n`` shards; return the shards.
 
         The list is empty if nothing is new, or if nothing is left to send of this run's slice.
 
@@ -224,7 +224,7 @@ class Handoff:
         process that builds the same handoff. After the split, every run delivers the slice in these shards only
         (docs/fan_out.md). A slice that was already split, by this run or another one, keeps its shards. If rows of the
         slice were sent before the split, the whole slice becomes a single shard. Raises ConfigurationError for
-        NewItems, and HandoffBusyError as ``freeze`` does.
+        NewItems. Raises HandoffBusyError if another run holds the open slice.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -266,8 +266,8 @@ class Handoff:
 
         ``receipts`` holds what ``deliver_shard`` returned for each shard: a Receipt, or the dict that its ``as_dict()``
         returns. Raises ShardsMissingError, which names each shard that has no receipt or whose receipt does not account
-        for all of its rows. An empty list means that nothing was new, and the receipt says so; but if this run has an
-        open slice, ShardsMissingError is raised.
+        for all of its rows. If ``receipts`` is empty, the receipt says that nothing was new; but if this run has an
+        open slice, its shards are missing, and ShardsMissingError is raised.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -292,9 +292,10 @@ class Handoff:
         """Deliver the slice that another run left unfinished, if there is one, and then what is new.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
-        returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. But if this run has
-        already delivered the slice of an earlier run, ``fail`` and ``skip`` both return a receipt for that slice. In a
-        receipt that is returned while another run holds the open slice, ``busy`` in ``handoff`` names the other run.
+        returns a receipt without rows, and ``wait`` waits, but raises HandoffBusyError after ``options.timeout``
+        seconds. After this call has delivered an unfinished slice, another run can open the next one; then ``fail`` and
+        ``skip`` both return the receipt for the delivered slice. If another run holds the open slice,
+        ``handoff["busy"]`` in the receipt is the message of the HandoffBusyError.
         """
         receipts: list[Receipt] = []
         try:
@@ -371,8 +372,8 @@ class Handoff:
     def release(self, file: str, *, slice_id: str | None = None) -> None:
         """Exclude one version of a file from every delivery.
 
-        If the file is in the open slice, the excluded version is the one in the slice, and the file is taken out of the
-        slice; otherwise it is the file's present version. Use this for a damaged file that would make the slice fail
+        If the file is in the open slice, the version in the slice is excluded, and the file is taken out of the slice.
+        Otherwise, the file's present version is excluded. Use this for a damaged file that would make the slice fail
         forever, and for a delivered file that has changed. Later versions of the file are not excluded.
 
         With ``slice_id``, only a file in that slice can be released: raises SliceForgottenError if the slice is no

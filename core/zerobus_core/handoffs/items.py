@@ -30,12 +30,13 @@ Fetch = Callable[[Any, Any], tuple[Any, Any]]
 class NewItems(IntervalSource):
     """The new records of an API, which the user's function ``fetch(since, upto)`` returns.
 
-    A token marks a position in the API's records. The first attempt calls ``fetch(since, None)``, which returns
-    ``(records, upto)``: all records after the token ``since``, and the token at which these records end. In the first
-    run, ``since`` is ``initial``. ``upto`` is written to the state before the first record is sent. Every other attempt
-    of the slice calls ``fetch(since, upto)`` and must get the same records and the same ``upto``. The records are
-    compared, by a digest, with those that are already durable; if they differ, the slice is sent from its beginning. If
-    ``upto`` equals ``since``, nothing is new. Tokens are JSON values; records can have any form that ``ingest`` takes.
+    A token marks a position in the API's records. The first attempt of a slice calls ``fetch(since, None)``, which
+    returns ``(records, upto)``: all records after the token ``since``, and the token at which these records end. In the
+    first run, ``since`` is ``initial``. If ``upto`` equals ``since``, nothing is new. ``upto`` is written to the state
+    before the first record is sent. Every later attempt of the slice calls ``fetch(since, upto)`` and must get the same
+    records and the same ``upto``. The records are compared, by a digest, with those that are already durable; if they
+    differ, the slice is sent from its beginning. Tokens are JSON values; records can have any form that ``ingest``
+    takes.
 
     ``repeatable=False`` states that the API cannot return the same records again. Every attempt then sends the whole
     slice, and ``rows_resent`` in the receipt counts the repeated rows. ``commit(upto)`` is called when every record is

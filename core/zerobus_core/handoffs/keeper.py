@@ -104,7 +104,7 @@ class StateKeeper:
         return text, state
 
     def save(self, state: State, *, replaces: str | None) -> str:
-        """Write ``state`` and return its text; raise StateConflict if the stored text is no longer ``replaces``."""
+        """Write ``state`` and return its text; raise StateConflict if the stored text differs from ``replaces``."""
         text = to_json(state)
         self.store.save(text, replaces=replaces)
         return text
@@ -137,11 +137,10 @@ class StateKeeper:
         raise HandoffBusyError(f"handoff {self.name!r}: other runs keep changing the state; try again")
 
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
-        """Remove the side files and checkpoints that belong to ``before`` or ``mine``, but not to ``state``.
+        """Remove the side files and checkpoints that ``state`` no longer needs.
 
-        ``before`` is the state that ``state`` replaced;
-        ``mine`` are positions for which this run has written files. A failure is only logged, because unused files only
-        take up space.
+        These are files of ``before``, the state that ``state`` replaced, and of the positions ``mine``, for which this
+        run has written files. A failure is only logged, because unused files only take up space.
         """
         context = self.context()
         try:
@@ -157,7 +156,7 @@ class StateKeeper:
             _log.warning("%s: files next to the state could not be removed: %s", self.table, error)
 
     def check_holder(self, state: State, advice: str) -> None:
-        """Raise HandoffBusyError, with ``advice``, if another run holds the open slice."""
+        """Raise HandoffBusyError if another run holds the open slice; its message ends with ``advice``."""
         holder, ends_at = self.holder(state, self.owner)
         if holder is not None:
             assert state.open is not None
@@ -192,15 +191,18 @@ class StateKeeper:
                     yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
-        """Return the checkpoint store of a slice or shard.
+        """Return the checkpoint store of a slice or shard; ``slice_id`` is its name.
 
-        If ``again`` is not empty, it is the name of a redelivery, which has its own checkpoint store.
+        ``again`` is the name of a redelivery, which has its own checkpoint store; it is empty for other deliveries.
         """
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 
     def is_begun(self, opened: OpenSlice) -> bool:
-        """Return whether the slice as a whole has a checkpoint. If so, rows may have been sent before a split."""
+        """Return whether rows of the slice may have been sent before it was split.
+
+        This is so if the slice as a whole has a checkpoint.
+        """
         try:
             return self.checkpoint_of(opened.id).load() is not None
         except InvalidCheckpointError:

@@ -1,4 +1,4 @@
-"""Who delivers the open slice, and how long no other run may take it over. Uses no clock and no storage."""
+"""Who delivers the open slice, and from when another run can take it over. Uses no clock and no storage."""
 
 from __future__ import annotations
 

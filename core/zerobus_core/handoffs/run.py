@@ -35,8 +35,8 @@ def hand_over(  # noqa: PLR0913 - the one call that users make, with everything 
     ``source`` is NewFiles, NewRows or NewItems. ``state`` is the path or URI of a small file that is kept between runs,
     or a StateStore. ``name`` names the handoff; it defaults to the name of the state's file. A slice that an earlier
     run left unfinished is delivered first. ``on_busy`` says what to do while another run delivers: ``fail`` raises
-    HandoffBusyError, ``skip`` returns a receipt without rows, ``wait`` waits for the other run, for at most
-    ``options.timeout`` seconds.
+    HandoffBusyError, ``skip`` returns a receipt without rows, and ``wait`` waits for the other run, but raises
+    HandoffBusyError after ``options.timeout`` seconds.
 
     Blocks until every row is durable and the state has been saved. In the receipt, ``handoff`` names the slice and its
     bounds, and says whether more is waiting. On failure a ZerobusIngestError is raised, and the next run delivers the

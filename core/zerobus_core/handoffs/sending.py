@@ -54,8 +54,8 @@ class SliceSender:
     def send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
         """Send a slice, or only its shard ``index``; skip the rows that are durable according to the checkpoint.
 
-        ``again`` names a redelivery, which has its own checkpoint; it is empty for a first delivery. ``delay`` is how
-        many seconds to wait before the first row is read.
+        ``again`` is the name of a redelivery, which has its own checkpoint; it is empty for other deliveries. ``delay``
+        is how many seconds to wait before the first row is read.
         """
         kept = self.keeper
         part = bounds.id if index is None else part_id(bounds, index)
@@ -105,6 +105,6 @@ class SliceSender:
         return replace(receipt, rows_redelivered=receipt.rows_read, handoff=facts)
 
     def send_nothing(self, why: str) -> Receipt:
-        """Return a receipt without rows; ``why`` says why there are none."""
+        """Return a receipt without rows; the text ``why`` says why there are none."""
         kept = self.keeper
         return ingest(self.workspace, kept.table, NothingToSend(why), options=kept.options, stop=self.stop)

@@ -6,7 +6,7 @@ The rules:
    then on, every run delivers the slice in these shards only.  Each shard has its own checkpoint next to the state.  If
    rows of the slice were sent before the split, the whole slice becomes one shard.
 2. Delivering a shard reads the state, but never writes it.  A shard belongs to the run that called ``split``.  If
-   another run has taken over the slice since then, the shard raises HandoffBusyError before a row is sent.
+   another run has taken over the slice since then, the delivery raises HandoffBusyError before a row is sent.
 3. The lease on a split slice belongs to a run, not to a process.  It ends 3,600 s after the split, or 3,600 s after one
    of the slice's checkpoints was last saved, whichever is later.  Nobody can know whether a shard still waits in a
    queue, so a lease can end while its run is alive.  Then another run can take over the slice, with the same shards and
@@ -85,9 +85,10 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 
 
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
-    """Return notes for the receipt: those that the source made when the slice was frozen, and ``remaining``.
+    """Return the notes that the source made when the slice was frozen, and ``remaining``, for the receipt.
 
-    If a run other than the owner's froze the slice, ``remaining`` is True: more may have become new since then.
+    ``remaining`` says whether more is new. If a run other than the owner's froze the slice, ``remaining`` is True,
+    because more may have become new since then.
     """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}
@@ -108,7 +109,8 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
 def describe(keeper: StateKeeper, one: OpenSlice | PastSlice, *, again: str = "") -> list[dict[str, Any]]:
     """Return the shards of a slice as dicts of JSON-compatible values.
 
-    If a delivered slice is sent once more, ``again`` names the chain of attempts that does so; otherwise it is empty.
+    ``again`` is the name of the chain of attempts that sends a delivered slice once more. It is empty if the slice was
+    not delivered before.
     """
     parts = parts_of(one)
     sizes = [{}] if parts is None else parts.sizes
@@ -179,7 +181,7 @@ def _past(state: State, slice_id: str) -> PastSlice | None:
 
 
 def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return a dict that names the slice of the receipts (``slice`` and ``again``); None if there are no receipts.
+    """Return the ``handoff`` facts of the first receipt, which name its slice; None if there are no receipts.
 
     Raises ConfigurationError unless all receipts are for shards of one slice of this handoff.
     """
@@ -226,7 +228,7 @@ def delivered_slice(
 
 
 def check_none_missing(keeper: StateKeeper) -> None:
-    """Raise ShardsMissingError if this run has an open slice; call this if there are no receipts at all."""
+    """Check a call without receipts: raise ShardsMissingError if this run has an open slice."""
     _, state = keeper.load()
     opened, run = state.open, keeper.owner.key
     if opened is not None and run in {opened.opened_by, opened.lease.owner.key}:

@@ -32,7 +32,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """A slice in the form that its source uses."""
+    """What a source must know about a slice: its id, its start and end, and the facts that the state stores."""
 
     id: str
     start: Position
@@ -43,7 +43,7 @@ class Bounds:
 
 
 def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
-    """Convert an open or past slice to the form that its source uses."""
+    """Return the Bounds of an open or past slice."""
     is_delivered = getattr(one, "outcome", None) == "delivered"
     return Bounds(id=one.id, start=one.start, end=one.end, facts=one.facts, is_delivered=is_delivered)
 
@@ -100,12 +100,13 @@ class HandoffSource(Protocol):
     def after_finish(self, done: Position) -> Position | None:
         """Do what must follow once the state has advanced to ``done``, such as calling the user's ``commit``.
 
-        Returns the position to write instead of ``done``, or None if ``done`` stays as it is. The next run calls this
-        method once more, in case the run that finished the slice ended before it could call the method.
+        Returns the position to write instead of ``done``, or None if ``done`` stays as it is. The next run always calls
+        this method again before it opens a slice, because the run that finished the last slice may have ended before
+        the call.
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:
-        """Remove the side files that the position ``before`` refers to and the position ``done`` does not."""
+        """Remove the side files to which the position ``before`` refers, except those to which ``done`` also refers."""
 
     def forget(self, past: PastSlice, context: Context) -> None:
         """Remove the side files of a slice that was dropped from the history."""
@@ -113,7 +114,7 @@ class HandoffSource(Protocol):
     def position_before(
         self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
     ) -> Position:
-        """Return a position at which the slice ``past`` is new again, and so are the slices after it (``later``)."""
+        """Return a position after which the slice ``past`` and all slices after it (``later``) are new again."""
         ...
 
     def rewind_to(self, value: Any) -> Position:

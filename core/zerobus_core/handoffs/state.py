@@ -142,7 +142,7 @@ class State:
     # who may deliver
 
     def slice_of(self, owner: Owner) -> OpenSlice | PastSlice | None:
-        """Return the slice that the owner's run opened, whether open or finished; None if the run opened none.
+        """Return the open or finished slice that the owner's run opened; None if the run opened none.
 
         Raises SliceForgottenError if that slice was dropped from the history.
         """

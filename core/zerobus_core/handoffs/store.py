@@ -50,15 +50,15 @@ class SideFiles(Protocol):
         """Remove a file if it exists."""
 
     def time_of(self, fs: Any) -> datetime | None:
-        """Return the present time by the clock of the storage ``fs``; None if these files are on another storage."""
+        """Return the present time by the clock of the storage ``fs``; None if the side files are on another storage."""
 
 
 @runtime_checkable
 class StateStore(Protocol):
     """Keeps the state of one handoff.  All methods are called from the thread that delivers.
 
-    The adapters implement this protocol with stores of Dagster and Airflow: the Dagster adapter keeps the state in the
-    event log, the Airflow adapter in the asset's state store.
+    The adapters implement this protocol, too: the Dagster adapter keeps the state in Dagster's event log, and the
+    Airflow adapter keeps it in the asset's state store.
     """
 
     @property
@@ -74,7 +74,10 @@ class StateStore(Protocol):
         """Return the text that was saved last; None if none was saved."""
 
     def save(self, text: str, *, replaces: str | None) -> None:
-        """Save ``text`` if the stored text is still ``replaces``; raise StateConflict otherwise."""
+        """Save ``text`` if the stored text equals ``replaces``; raise StateConflict otherwise.
+
+        ``replaces`` is None if no text was stored before.
+        """
 
     def has_traces(self) -> bool:
         """Return whether the store holds other data of the handoff. If it does but has no state, the state was lost."""
@@ -91,10 +94,10 @@ class StateStore(Protocol):
 class FileStateStore:
     """Keeps the state in one file, and everything else in the folder ``<uri>.d`` next to it.
 
-    A local file is replaced under a lock on its folder, so that only one of two concurrent runs succeeds. An object
-    store and Windows have no such lock. There, the text is read back after a random pause, and ``save`` raises
-    StateConflict if it is another run's text. New local files are readable only by the user who creates them. Raises
-    TransportError if the storage fails and ConfigurationError if access is denied.
+    A local file is replaced under a lock on its folder, so that only one of two concurrent runs succeeds. On an object
+    store and on Windows, there is no such lock: ``save`` reads the text back after a random pause, and raises
+    StateConflict if another run has replaced the text. New local files are readable only by the user who creates them.
+    Raises TransportError if the storage fails, and ConfigurationError if access is denied.
     """
 
     def __init__(

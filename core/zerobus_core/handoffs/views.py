@@ -43,7 +43,7 @@ class NothingToSend(Source):
 
 
 def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any]) -> str:
-    """Return the sentence by which a receipt and the log say that a run found nothing to deliver, and why."""
+    """Return the text that says, in a receipt and in the log, why a run found nothing to deliver."""
     counted = [f"{notes[name]:,} {plural(notes[name], *what)}" for name, what in _WAITING.items() if notes.get(name)]
     return "; ".join([source.nothing_new(done), *counted])
 

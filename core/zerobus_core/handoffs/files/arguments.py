@@ -13,7 +13,7 @@ _SIGNS = "*?["
 
 
 def check_fixed_part(path: str) -> None:
-    """Raise ConfigurationError for a glob that could match anything in the storage."""
+    """Raise ConfigurationError for an empty path, or for a glob with no directory name before its first wildcard."""
     link = path.rpartition("://")[2]
     if not path or (any(sign in link for sign in _SIGNS) and not _fixed_part(link)):
         raise ConfigurationError(

@@ -1,4 +1,6 @@
-"""Chooses the files for the next slice: new files that have not changed for a while, nor since the listing.
+"""Chooses the files for the next slice: new files that have not changed for a while.
+
+A file that has changed since the folder was listed is left for a later slice.
 
 With ``in_order``, each new file has a name after those of all earlier files, and the state keeps only the last name of
 a slice. So if a file is left for a later slice, so are all files with later names.
@@ -37,7 +39,7 @@ _AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A file of the listing.
+    """A file that a listing of the folder contains.
 
     ``path`` is relative to the source's directory. ``listed`` is the file's version in the listing.
     """
@@ -51,7 +53,8 @@ class Candidate:
 def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) -> NotDelivered:
     """Return a function that finds the files whose present version was neither delivered nor released.
 
-    With ``in_order``, every file up to the last delivered name counts as delivered.
+    A released version is one that a person has excluded. With ``in_order``, every file counts as delivered unless its
+    name comes after the last delivered name.
     """
     released = frozenset(bytes.fromhex(entry) for entry in done["released"])
     floor = done["floor"]
@@ -77,7 +80,7 @@ def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) 
 def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candidate], list[Candidate]]:
     """Return the new files, and the delivered files whose content has changed.
 
-    ``unknown`` is a function that ``not_delivered`` returned.
+    ``unknown`` is the function that ``not_delivered`` returned.
     """
     start = len(place.root) + 1
     version_in = versions_in(place.fs)
@@ -138,7 +141,7 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 
 
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
-    """Ask the storage about each file again, and return the files that have not changed since the listing.
+    """Ask the storage about each file again, and return the files that have not changed since they were listed.
 
     With ``in_order``, return only the files before the first one that has changed.
     """

@@ -85,7 +85,10 @@ class Ledger:
         return body + _checksum(body)
 
     def knows(self, entry: bytes) -> Known:
-        """Return ``delivered`` if this version of the file was delivered, ``changed`` if another was, else ``new``."""
+        """Return ``delivered`` if this version of the file was delivered.
+
+        Otherwise, return ``changed`` if another version of the file was delivered, and ``new`` if none was.
+        """
         starts = self._starts
         if starts is None:
             starts = self._starts = self._index()
@@ -132,7 +135,7 @@ class Ledger:
             yield number, "changed" if is_known[number] else "new"
 
     def with_files(self, entries: Iterable[bytes]) -> Ledger:
-        """Return a ledger that also contains these files; a path that it already contains gets the new version."""
+        """Return a ledger that also contains these files; for a path already in the ledger, replace the version."""
         pieces: list[bytes] = []
         copied = 0
         mine = self._entries
@@ -144,7 +147,7 @@ class Ledger:
         return Ledger(b"".join(pieces))
 
     def without_files(self, entries: Iterable[bytes]) -> Ledger:
-        """Return a ledger without these files; a file is removed in whichever version the ledger contains it."""
+        """Return a ledger without the files of ``entries``; the versions in ``entries`` do not matter."""
         pieces: list[bytes] = []
         copied = 0
         mine = self._entries
@@ -164,7 +167,10 @@ class Ledger:
         )
 
     def _index(self) -> list[int]:
-        """Return the byte offsets at which the entries with each two-byte prefix begin, and the offset of the end."""
+        """Return one byte offset for each two-byte prefix, and the offset of the end.
+
+        The entries with a prefix begin at its offset.
+        """
         firsts = bytearray(2 * len(self))
         little = sys.byteorder == "little"
         firsts[little::2] = self._entries[0::ENTRY_BYTES]

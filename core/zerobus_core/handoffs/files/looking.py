@@ -46,7 +46,7 @@ def ask_storage(place: Location, paths: Sequence[str]) -> Iterator[Mapping[str, 
 
 
 def is_same(listed: Mapping[str, Any], asked: Mapping[str, Any], place: Location) -> bool:
-    """Return whether a listing and a request for a single file describe the same version of it."""
+    """Return whether ``listed`` (from a listing) and ``asked`` (from a request) show the same version of a file."""
     if int(listed.get("size") or 0) != int(asked.get("size") or 0):
         return False
     if is_local(place.fs):

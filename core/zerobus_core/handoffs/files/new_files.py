@@ -279,8 +279,8 @@ class NewFiles:
     ) -> tuple[Position, dict[str, Any] | None]:
         """Exclude one version of a file from every delivery; see ``Handoff.release``.
 
-        Returns the position that replaces ``done``. Also returns new facts for the open slice, from which the file is
-        then missing; None if the file is not in the open slice.
+        Returns the position that replaces ``done``, and facts that describe the open slice without the file. The facts
+        are None if the file is not in the open slice.
         """
         done = done or _NOTHING
         place = self._place()

@@ -1,4 +1,4 @@
-"""New rows of a query: those with a watermark above the last one delivered."""
+"""New rows of a query: those with a greater watermark than all rows delivered before."""
 
 from .new_rows import NewRows
 

@@ -45,17 +45,18 @@ class NewRows(IntervalSource):
 
     ``connect`` returns a new DB-API connection.  A slice holds the rows with ``lower < column <= upper``, ordered by
     ``column`` and ``key`` (one or several columns that distinguish rows with equal values of ``column``).  The first
-    slice begins after ``initial``, or with the first row.
+    slice begins after the value ``initial``; if ``initial`` is None, it begins with the first row.
 
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
     * ``lag``, if the column holds times: the longest time, in seconds, from a row's time to the commit of the row.
-    * ``lag_rows``, if it holds numbers, text or other values: how many of the newest rows to leave for the next run.
+    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
-    ``clock`` is a SQL expression that returns the present time by the clock that wrote the column. By default, the
-    database's clock is used; if the column has no time zone, the present time is taken in UTC or in the session's time
-    zone, whichever is earlier. ``paramstyle`` is as in DB-API, for a driver that does not define it.
+    ``clock`` is a SQL expression for the present time; it must use the same clock as the times in the column. By
+    default, the database's clock is used; if the column has no time zone, the present time is taken in UTC or in the
+    session's time zone, whichever is earlier. ``paramstyle`` is as in DB-API; pass it if the driver does not
+    define it.
 
     A row that changes while its slice is open belongs to a later slice: the last version of every row is delivered, but
     versions in between can be missed. Deleted rows are not noticed.
@@ -200,7 +201,10 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Return the number of undelivered rows for each reason, and the number of rows that the last slice missed."""
+        """Return how many rows are not delivered, for each reason, and how many rows the last slice missed.
+
+        Counts of 0 are left out.
+        """
         sql = column.sql
         notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
         if column.infinities:

@@ -35,7 +35,7 @@ def parts_of_range(database: Database, column: str, conditions: Sequence[Conditi
 
 
 def conditions_of_part(column: str, bounds: Bounds, index: int) -> list[Condition]:
-    """Return the conditions for one part, in addition to those of the slice."""
+    """Return the conditions that limit the rows of a slice to one of its parts."""
     parts = parts_of(bounds)
     assert parts is not None
     ends = [(">", parts.ends[index - 1] if index else None), ("<=", parts.ends[index])]
