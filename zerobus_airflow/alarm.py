@@ -25,13 +25,16 @@ _REPEAT_EVERY = 0.05
 
 
 class ExecutionTimeout:
-    """A ``with`` block in which Airflow's alarm stops the delivery, but never interrupts a request to the supervisor.
+    """Context manager under which Airflow's alarm stops a delivery, but not during a request to Airflow's supervisor.
 
     Does nothing on Windows, outside of the main thread, or if Airflow has set no alarm.
     """
 
     def __init__(self, stop: StopRequest) -> None:
-        """Keep ``stop``, which the alarm sets: the delivery then ends even if its source catches the alarm's error."""
+        """Store ``stop``, the delivery's stop request.
+
+        The alarm sets it, so that the delivery ends even if its source catches the alarm's error.
+        """
         self.has_passed = False
         self._stop = stop
         self._handler: Any = None

@@ -106,9 +106,9 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """Return the option ``delivery_name``, which is the same for all attempts of a task until the task is cleared.
+    """Return the default of the option ``delivery_name``, the same for every automatic retry of the task instance.
 
-    With ``resume="always"`` the name stays the same after clearing, because the same delivery continues.
+    Clearing the task changes the name, except with ``resume="always"``, where the next attempt continues the delivery.
     """
     ti = context["ti"]
     chain = _epoch(context, resume)

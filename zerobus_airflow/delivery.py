@@ -262,7 +262,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return with_arguments(options, self._arguments()) if is_mapped else options
 
     def _arguments(self) -> Any:
-        """Return the arguments that determine the rows of a mapped task; None if there are none."""
+        """Return the task's arguments that determine which rows it delivers, or None if it has no such arguments."""
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:

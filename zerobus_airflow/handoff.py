@@ -1,8 +1,9 @@
 """Runs handoffs in Airflow, and stores their state.
 
-Airflow 3.3 and newer store a state for each asset, which all Dags share. This store has no compare-and-swap: the state
-is written, and read again after a random pause, so that one of two concurrent runs notices the other. If the state of a
-handoff is too large for this store, or Airflow is older, the state must be a file at ``state_uri``.
+Airflow 3.3 and newer store a state for each asset, and all Dags read and write the same state. This store has no
+compare-and-swap, so a run writes the state, waits for a random time and reads the state again: one of two concurrent
+runs then notices the other. If the state of a handoff is too large for this store, or Airflow is older than 3.3, the
+state must be a file at ``state_uri``.
 """
 
 from __future__ import annotations

@@ -270,7 +270,10 @@ class _Fields:
 
 
 def _extra_of(connection: Connection) -> dict[str, Any]:
-    """Return the extra fields; raise ConfigurationError if they are not a JSON object, which Airflow itself ignores."""
+    """Return the extra fields of a connection.
+
+    Raises ConfigurationError if the text of the field Extra is not a JSON object. Airflow itself ignores such a text.
+    """
     try:
         extra = json.loads((connection.extra or "").strip() or "{}")
     except ValueError as error:

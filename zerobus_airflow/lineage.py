@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class DeliveryTask(Protocol):
-    """The results of a ``ZerobusDeliveryOperator`` that OpenLineage receives."""
+    """The attributes of a ``ZerobusDeliveryOperator`` that ``delivery_lineage`` reads."""
 
     receipt: Receipt | None
     workspace: Workspace | None
@@ -57,9 +57,9 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 
 
 def file_datasets(source: Any) -> list[Any]:
-    """Return a data set for each path, URI, glob or ``ObjectStoragePath``.
+    """Return an OpenLineage data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``.
 
-    ``source`` is one of these, a list of them, or a shard, which names its source.
+    ``source`` is one of these, a list of them, or a shard. A shard contains the source that it is a part of.
     """
     if isinstance(source, Mapping):  # a shard
         source = source.get("source", [])
@@ -70,8 +70,8 @@ def file_datasets(source: Any) -> list[Any]:
 def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
     """Return the tables that a query reads, as OpenLineage's parser finds them.
 
-    Empty if OpenLineage does not know how to name tables of this database. Depending on its version, OpenLineage asks
-    the database for the columns of these tables.
+    The list is empty if OpenLineage does not know how to name tables of this database. Some versions of OpenLineage ask
+    the database for the columns of the tables.
     """
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 

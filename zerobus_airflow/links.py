@@ -30,12 +30,12 @@ class CatalogExplorerLink(BaseOperatorLink):
 
 
 class DeadLettersLink(BaseOperatorLink):
-    """A link to the dead-letter file, if its storage has a page for it."""
+    """A link to the page that shows the task's dead-letter file, for storage that has such pages."""
 
     name = "Dead letters"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL of the file's page; empty if the task wrote no such file or its storage has no page."""
+        """Return the URL of the dead-letter file's page; empty if the task wrote no such file or no page shows it."""
         return getattr(operator, "dead_letters", "") or kept_link(self, ti_key)
 
 

@@ -1,4 +1,4 @@
-"""Gives secrets in URIs, such as the signature of a SAS, to Airflow's masker before anything is shown."""
+"""Makes Airflow mask the secrets in URIs, such as the signature in an Azure SAS URL."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     (``zerobus_core.Receipt.as_dict``), which has counts but no rows.
 
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
-        an upstream task. Your data is never rendered as a template. (templated: task outputs are resolved)
+        an upstream task. Values in the rows are never rendered as templates. (templated: task outputs are resolved)
     :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
         them, or an ``ObjectStoragePath``, which is read through its own connection. It can also be ``NewFiles``,
         ``NewRows`` or ``NewItems``: then each run delivers what is new since the last run. (templated)

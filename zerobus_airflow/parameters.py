@@ -77,7 +77,11 @@ def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
 
 
 def templated_table(table: Any) -> Any:
-    """Return ``table``; raise ConfigurationError if its type is wrong, or if it is a plain name without three parts."""
+    """Return ``table``, which can be a template or the output of a task.
+
+    Raises ConfigurationError for a value of another type, and for text that is neither a template nor
+    ``catalog.schema.table``.
+    """
     if isinstance(table, str) and is_known(table):
         parts = [part.strip("`") for part in table.split(".")]
         if len(parts) != _NAME_PARTS or not all(parts):
@@ -177,10 +181,11 @@ def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
 
 
 def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) -> None:
-    """Raise ConfigurationError for an outlet that is another table: its event would announce rows that never came.
+    """Raise ConfigurationError if an outlet is a table other than the one that the task delivers to.
 
-    ``table`` and ``uri`` are the table that the task delivers to. While a Dag is parsed, the workspace is not known and
-    ``uri`` is None: then only the name of the table is compared.
+    The event of such an outlet would announce rows that never arrived there. ``table`` is the name of the task's table,
+    and ``uri`` is the URI of the table's asset. While a Dag is parsed, the workspace is not known and ``uri`` is None:
+    then only the names of the tables are compared.
     """
     for outlet in outlets:
         other = getattr(outlet, "uri", None)
