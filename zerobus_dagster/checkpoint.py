@@ -89,8 +89,8 @@ class ObservationCheckpointStore:
 
     ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
     if a run over several partitions delivers each separately. With ``resume="never"``, ``load`` finds no checkpoint.
-    With ``is_evidence``, the store also records for each partition of the run that rows are durable, so that another
-    run can refuse to deliver the partition again.
+    With ``is_evidence``, the store also records for each partition of the run that rows are durable. Another run with
+    ``on_rematerialize="refuse"`` then refuses to deliver the partition again.
     """
 
     step: Step
@@ -173,8 +173,8 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        A checkpoint that counts no rows is written only if it corrects an earlier one: the earlier one can count rows
-        as sent that were then not sent, and the next attempt would report these rows as sent twice.
+        A checkpoint without any rows is written only if this attempt has saved a checkpoint before. The earlier one can
+        count rows that were about to be sent but never were, and the next attempt would report them as sent twice.
 
         A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
         checkpoint says how many of these rows are sent again.

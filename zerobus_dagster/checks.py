@@ -55,9 +55,9 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
     it is given, the check fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only this
     delivery fills the table: the table must then have no further rows, except for up to ``rows_resent`` duplicates.
 
-    An asset can have several checks with different ``name``s. With ``blocking``, downstream assets are not materialized
-    in the same run if the check fails with severity ERROR. An incomplete delivery needs no check: its step fails, and
-    there is no materialization.
+    An asset can have several checks, each with its own ``name``. With ``blocking``, downstream assets are not
+    materialized in the same run if the check fails with severity ERROR. An incomplete delivery needs no check: its step
+    fails, and there is no materialization.
 
     Raises ValueError if ``min_rows`` is more than ``max_rows``.
     """
@@ -164,9 +164,10 @@ def _figures(receipts: Receipts) -> dict[str, int]:
 
 
 def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
-    """Return the receipts of a run's deliveries to the asset ``key``, under the partition of each.
+    """Return a dict from each partition to the receipts of a run's deliveries to the asset ``key``.
 
-    The run is ``run_id``, or the last run with a delivery if run ``run_id`` had none.
+    The run is the one with the id ``run_id``. If that run delivered nothing to the asset, it is the last run that did.
+    The key is None for an asset without partitions.
 
     Materializations without a receipt are ignored: they were reported by hand, not by a delivery. If a run has several
     materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover

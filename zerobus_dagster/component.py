@@ -41,7 +41,7 @@ class ZerobusConnection(dg.Model, dg.Resolvable):
     )
 
     def resource(self) -> ZerobusResource:
-        """Return a resource that reads the variables when a run starts, not when definitions are loaded."""
+        """Return a resource that reads the environment variables when a run starts, not when definitions are loaded."""
         return ZerobusResource(
             endpoint=dg.EnvVar(self.endpoint_env),
             workspace_url=dg.EnvVar(self.workspace_url_env),
@@ -213,10 +213,10 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of the launch; a ``resume`` of True or False becomes "retry" or "never".
+        """Return the configuration of the launch, with a ``resume`` of True or False replaced by "retry" or "never".
 
-        Gives no warning about True or False: Dagster has already built a ZerobusIngestConfig from this configuration,
-        and that gave the warning.
+        Does not warn that True and False are deprecated: the ZerobusIngestConfig that Dagster has already built from
+        this configuration gave that warning.
         """
         resume = config.get("resume")
         return {**config, "resume": None if resume is None else resume_of(resume)}

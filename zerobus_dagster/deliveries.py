@@ -44,14 +44,15 @@ class StepDeliveries:
         self._entries: list[_Entry] = []
 
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
-        """Return a name for a delivery that begins; the same delivery has the same name in every attempt of the step.
+        """Return the name of the delivery that is about to begin, such as "ingest 1" for the first one.
 
-        The name is the user's ``delivery_name``, or "ingest", followed by a number that counts the deliveries with
-        this name. The number is the same in every attempt, because each attempt makes its deliveries in the same order.
+        The name is the user's ``delivery_name``, or "ingest" if it is not set, and a number. The number counts the
+        deliveries to this asset and table that have the same ``delivery_name``. Each attempt of a step makes its
+        deliveries in the same order, so a delivery has the same name in every attempt.
 
         Raises ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
-        ``source_version``. The order of such deliveries is random, so they can swap their names in a retry, which would
-        then skip rows of one source because rows of the other source are durable.
+        ``source_version``. The order of such deliveries is random, so two of them can swap their names in a retry. The
+        retry would then skip rows of one source because rows of the other source are durable.
         """
         key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:

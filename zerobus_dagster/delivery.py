@@ -127,7 +127,7 @@ class DagsterDelivery:
 
     @contextmanager
     def _stops_told(self, log: StepLog, store: Store | None) -> Iterator[None]:
-        """If the delivery is stopped from outside, write to the log which rows are durable."""
+        """If the delivery is stopped from outside during the ``with`` block, log how many rows are durable."""
         try:
             yield
         except BaseException as error:
@@ -148,7 +148,10 @@ class DagsterDelivery:
         return function(*args, **kwargs) if self.loop is None else self.loop.call(function, *args, **kwargs)
 
     def _named(self, name: str) -> IngestOptions:
-        """Return the options with a delivery name that all attempts share; ``delivery_columns`` depend on this name."""
+        """Return the options with a ``delivery_name`` that is the same in all attempts.
+
+        The values of ``delivery_columns`` depend on it.
+        """
         attempt, given = self.step.attempt, self.options.delivery_name
         if given is not None:  # the user's name can be the same for several partitions
             return replace(self.options, delivery_name=json.dumps([given, name]))

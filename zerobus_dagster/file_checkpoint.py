@@ -19,7 +19,8 @@ class StepFileStore(FileCheckpointStore):
 
     The file is in a folder that is named after the run in which the delivery began. Its name is made from the fields of
     ``observations``, which is the store of the same delivery in the event log. If ``observations.is_evidence`` is set,
-    ``save`` also writes one observation once rows are durable, so that another run can see this.
+    ``save`` also writes one observation as soon as rows are durable, so that other runs learn from the event log that
+    the table has rows of this delivery.
     """
 
     def __init__(self, folder: str, observations: ObservationCheckpointStore) -> None:

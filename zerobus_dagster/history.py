@@ -26,9 +26,9 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
-    Only deliveries to ``table`` are considered: the latest materialization, and the checkpoints of failed runs, if they
-    have durable rows. The runs that this run re-executes from failure are not considered. If the rows were deleted from
-    the table, wipe the asset in the UI to allow the delivery.
+    The evidence is the latest materialization, if it was a delivery to ``table``, or a checkpoint that has durable rows
+    in ``table``. The runs that this run re-executes from failure do not count. If the rows were deleted from the table,
+    wipe the asset in the UI to allow the delivery.
     """
     if step.asset_key is None:
         raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)

@@ -104,11 +104,11 @@ def range_metadata(partitions: Sequence[str]) -> Metadata:
 
 
 def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """Return the figures of ``receipts`` as single entries, which Dagster plots, and the last receipt as JSON.
+    """Return the metadata of one or more deliveries: figures that Dagster plots, a table, and the last receipt.
 
-    ``receipts`` are those of one asset in one attempt of a step, in order. The figures are for the receipts whose table
-    is that of the last receipt: counts are added up, and the largest latency is shown. Another entry is a Dagster table
-    with a line for each receipt.
+    ``receipts`` are those of one asset in one attempt of a step, in order. Each figure is an entry of its own. Counts
+    are added up, and of the latencies the largest is shown, but only over deliveries to the same table as the last one.
+    The table has a line for each receipt. The last receipt is JSON.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]

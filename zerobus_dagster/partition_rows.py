@@ -41,7 +41,7 @@ def rows_of_partitions(
 def split_frame(
     frame: Any, expression: Any, partitions_def: dg.PartitionsDefinition, keys: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the rows of each partition under its key, as frames of the same kind.
+    """Return a dict from the key of each partition to its rows, as a frame of the same type as ``frame``.
 
     Raises ConfigurationError if a row belongs to none of the partitions.
     """

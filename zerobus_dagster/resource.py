@@ -180,7 +180,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
 
         ``records`` can be an async iterable, or a mapping from partition keys to async iterables. During the delivery,
         the event loop continues with its other tasks. If the call is cancelled or the run is terminated, the delivery
-        stops, and sends no rows after one more second.
+        stops sending rows within one second.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -272,11 +272,11 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> Iterator[StreamManager]:
-        """Open a ``zerobus_core.StreamManager`` for a ``with`` block that pushes rows whenever it has some.
+        """Return a context manager that opens a ``zerobus_core.StreamManager``, for code that pushes rows as they come.
 
-        At its end, the block waits until every row is durable, or raises an error. If the step's ``context`` is passed,
-        progress is written to the step's log, and the figures are added to the step's materialization. Nothing is
-        resumed: a retry sends every row again.
+        At its end, the ``with`` block waits until every row is durable, or raises an error. If the step's ``context``
+        is passed, progress is written to the step's log, and the figures are added to the step's materialization.
+        Nothing is resumed: a retry sends every row again.
         """
         step = None if context is None else Step.of(context, _asset_key(asset_key))
         with routed_errors(), ExitStack() as stack:

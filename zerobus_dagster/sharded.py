@@ -40,9 +40,10 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
 
     ``split`` gets the context of its step and returns shards, as ``zerobus_core.split_source`` does. ``read`` gets the
     context of a shard's step and the shard, and returns the records for ``ingest``. For shards of a dataset or query,
-    return ``read_shard(source, shard)``. Shards of files need no ``read``: without it, the shard itself is passed to
-    ``ingest``. Neither function is called while definitions are loaded. ``required_resource_keys`` are the resources
-    that the two functions use through ``context.resources``.
+    ``read`` must return ``zerobus_core.read_shard(x, shard)``, where ``x`` is the dataset or query that was split.
+    Shards of files need no ``read``: without it, the shard itself is passed to ``ingest``. Neither function is called
+    while definitions are loaded. ``required_resource_keys`` are the resources that the two functions use through
+    ``context.resources``.
 
     To deliver only what is new since the last run, pass ``source`` and ``shards`` instead of ``split``. ``source`` is a
     function that returns NewFiles or NewRows. The first step freezes the slice and splits it into at most ``shards``

@@ -1,4 +1,4 @@
-"""The work in the steps of a sharded asset, for shards of a whole source or of a handoff's slice."""
+"""The work in the steps of a sharded asset: SourceWork delivers a whole source, SliceWork what is new in one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ShardedWork(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceWork:
-    """The work on shards of a source that is delivered as a whole."""
+    """The work of the steps if every run delivers all rows of the source, without a handoff."""
 
     table: str
     asset_key: dg.AssetKey
@@ -86,9 +86,9 @@ class SourceWork:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceWork:
-    """The work on shards of a handoff's slice, which is the new part of a source.
+    """The work of the steps if each run delivers only what is new in the source: the slice of a handoff.
 
-    All steps of the asset in one run share the slice.
+    All steps of the asset in one run deliver shards of the same slice.
     """
 
     table: str
