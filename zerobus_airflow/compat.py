@@ -1,7 +1,7 @@
-"""Airflow 2.11 to 3.x under one set of names: only this module knows what each version calls things.
+"""Parts of Airflow whose module or name differs between the versions 2.11 to 3.x, under one name each.
 
-``airflow.providers.common.compat.sdk`` is not used, because the constraints files of the supported Airflow versions pin
-releases of that provider which lack most of these names.
+``airflow.providers.common.compat.sdk`` has the same purpose, but is not used here: the constraints files of the
+supported Airflow versions pin releases of that provider, and these releases lack most of the names.
 """
 
 from __future__ import annotations

@@ -139,7 +139,8 @@ def as_mapping(options: Any) -> dict[str, Any]:
 def templated_options(options: Any) -> Any:
     """Return the ``options`` that an operator stores.
 
-    The names of options, and the values that are known, are checked here. Templates are checked once they are rendered.
+    The names of options, and the values that are known, are checked here. Values that are templates are checked on the
+    worker, after Airflow has rendered them.
     """
     if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
         return options

@@ -60,10 +60,10 @@ def protected(records: Any) -> Any:
 
 
 def rendered(records: Any) -> Any:
-    """Return the user's records; the argument is the result of ``protected``, after Airflow has rendered it.
+    """Return the user's records, given what ``protected`` returned and Airflow then rendered.
 
-    Also works if Airflow has not rendered it, because ``execute`` was called directly. Raises ConfigurationError if a
-    template was rendered to text.
+    If ``execute`` was called directly, Airflow has not rendered the argument; this function works then, too. Raises
+    ConfigurationError if a template was rendered to text.
     """
     if isinstance(records, type(literal(None))):
         records = records.value

@@ -3,12 +3,12 @@
 A checkpoint is stored in an observation of the asset. Dagster writes an observation at once, so the checkpoint survives
 if the process is killed, and the UI shows how far a failed delivery came.
 
-The next attempt is a retry of the step in the same run, or a re-execution of that run from failure, any number of
-times. Materializing the asset again is not another attempt: it starts from the first row.
+The next attempt is a retry of the step in the same run, or a re-execution of that run from failure. There can be many
+attempts. Materializing the asset again is not another attempt: it starts from the first row.
 
-A checkpoint that is saved before any row is durable says only how many rows may have been sent. It is written to the
-log of the run instead, so that a short delivery writes only one observation in addition to its materialization. This
-matters because Dagster's plots show only about 100 events of an asset.
+A checkpoint that is saved before any row is durable says only how many rows may have been sent. It is not written as an
+observation, but to the log of the run. A short delivery then writes only one observation in addition to its
+materialization. This matters because Dagster's plots show only about 100 events of an asset.
 """
 
 from __future__ import annotations

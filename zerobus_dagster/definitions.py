@@ -16,10 +16,11 @@ __all__ = ["check_definitions"]
 
 
 def check_definitions(definitions: dg.Definitions) -> dg.Definitions:
-    """Return the definitions if the assets with a ZerobusIOManager have no mistakes.
+    """Check the assets that use a ZerobusIOManager, and return the definitions unchanged.
 
-    Wrap ``Definitions`` in this call, so that the mistakes are found when definitions are loaded, as by
-    ``dg check defs``. Raises a ConfigurationError that names each asset with a mistake, and the mistake. Mistakes are:
+    Wrap ``Definitions`` in this call, so that mistakes are found when definitions are loaded, for example by
+    ``dg check defs``. Raises a ConfigurationError that names each asset with a mistake, and the mistake. The call finds
+    these mistakes:
 
     - an output that is annotated None, because Dagster never calls the IO manager for it
     - an incomplete table name, or metadata that gives two different table names

@@ -71,7 +71,7 @@ class StepDeliveries:
     def add(
         self, asset_key: dg.AssetKey | None, partition: str | None, receipt: Receipt, publish: Publish
     ) -> list[Receipt]:
-        """Keep the receipt of a delivery, and return all receipts of the asset and ``partition``, in order.
+        """Store the receipt of a delivery, and return all receipts of the asset and ``partition``, in order.
 
         ``partition`` is None if the delivery was for all partitions of the run together. ``publish(partition,
         metadata)`` adds metadata to the materialization of a partition, or to all materializations of the asset if

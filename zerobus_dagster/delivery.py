@@ -56,8 +56,8 @@ class DagsterDelivery:
     """A delivery of rows to one table, inside one step.
 
     ``name`` distinguishes the deliveries of one step to one table, and is the same in every attempt of the step.
-    ``loop`` is set in an async step: the delivery then runs in a thread of its own, and calls Dagster on the loop's
-    thread.
+    ``loop`` is set in an async step: the delivery then runs in a thread of its own, and calls Dagster on the thread of
+    the event loop.
     """
 
     step: Step
@@ -71,11 +71,11 @@ class DagsterDelivery:
     loop: LoopBridge | None = None
 
     def run(self, records: Any) -> Metadata:
-        """Push all records, and return metadata for the materialization when all of them are durable.
+        """Push all records, wait until they are durable, and return metadata for the materialization.
 
-        If ``records`` is a mapping, it has the records of each partition of the run under the partition's key. The
-        partitions are then delivered one after the other, and each gets its own figures. Raises the errors of
-        ``ingest``; wrap the call in ``routed_errors``.
+        ``records`` can be a mapping from the key of each partition of the run to the records of the partition. The
+        partitions are then delivered one after the other, and the materialization of each shows its own figures. Raises
+        the errors of ``ingest``; wrap the call in ``routed_errors``.
         """
         if self.on_rematerialize == "refuse":
             self._on_host(refuse_rematerialization, self.step, self.table)

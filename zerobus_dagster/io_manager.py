@@ -26,7 +26,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
 
     Each part of the table's name (catalog, schema, table) is taken from the first of these that has it: the metadata of
     the output, the metadata of the asset's definition (``table``, ``schema``, ``catalog``, or a full
-    ``dagster/table_name``), this manager's configuration, and the asset key: ``["main", "default", "flights"]``.
+    ``dagster/table_name``), this manager's configuration, and the asset key (``["main", "default", "flights"]``).
 
     An asset can return lists of rows, frames and Arrow data directly. A generator has to be wrapped, as in
     ``return dg.MaterializeResult(value=rows())``, because Dagster treats what an asset yields as events.

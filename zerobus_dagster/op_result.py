@@ -1,4 +1,4 @@
-"""The result of a delivery in an op. An op has no materialization, so the result is a plain dict."""
+"""The result of a delivery in an op: a dict, because an op has no materialization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["OpResult"]
 
 
 class OpResult(dict[str, Any]):
-    """The receipt of the op's last delivery, as a plain dict; ``metadata`` is what an asset would show."""
+    """The receipt of the op's last delivery, as a dict.
+
+    The attribute ``metadata`` holds the metadata that the materialization of an asset would show.
+    """
 
     def __init__(self, metadata: Metadata) -> None:
         receipts = receipts_in(metadata)

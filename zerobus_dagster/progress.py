@@ -29,10 +29,10 @@ class StepLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoopLog:
-    """The log of a step whose delivery runs in a thread of its own: lines are written on the loop's thread.
+    """The log of an async step: lines of the delivery's thread are written on the thread of the event loop.
 
     The delivery does not wait until a line is written, because this could deadlock: its thread can hold the lock of a
-    log handler while the loop's thread waits for this lock.
+    log handler while the event loop's thread waits for this lock.
     """
 
     step_log: StepLog

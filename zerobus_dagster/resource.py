@@ -157,10 +157,10 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         a mapping or a ZerobusIngestConfig, its entries override those of the resource's options; IngestOptions replace
         the resource's options completely. ``asset_key`` is needed in a step that makes several assets.
 
-        Return the result from the asset, or yield it. In an op, the result is the receipt as a dict, which also has the
-        attribute ``metadata``. If the step delivers to ``table`` several times for the same asset, each result's
-        metadata shows the sums so far, so return the last result. Raises the core's error if a retry can help,
-        otherwise a ``dagster.Failure`` that allows no retries.
+        Return the result from the asset, or yield it. In an op, the result is a dict with the fields of the receipt;
+        this dict also has an attribute ``metadata``. If the step delivers to ``table`` several times for the same
+        asset, each result's metadata shows the sums so far, so return the last result. Raises the core's error if a
+        retry can help, otherwise a ``dagster.Failure`` that allows no retries.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
