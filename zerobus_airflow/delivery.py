@@ -152,7 +152,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
 
     def on_kill(self) -> None:
-        """Ask the delivery to stop; ``execute`` then records acknowledged rows in the checkpoint, and raises."""
+        """Ask the delivery to stop; ``execute`` then saves a checkpoint of acknowledged rows and raises an error."""
         self._is_killed = True
         if self._stop is not None:
             self._stop.interrupt()

@@ -40,7 +40,7 @@ _SAVE_INTERVAL = 10.0
 
 @dataclass(kw_only=True)
 class EventStateStore:
-    """A ``StateStore`` that uses observations of an asset. Without ``log_event`` it can only read."""
+    """A ``StateStore`` in the observations of an asset. If ``log_event`` is None, the store is read-only."""
 
     instance: DagsterInstance
     asset_key: dg.AssetKey

@@ -136,7 +136,7 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
 
 
 def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
-    """Return metadata about a handoff: the bounds of its slice, and what the source has after the slice."""
+    """Return metadata about a handoff: the bounds of its slice, and what remains in the source after the slice."""
     facts = receipt.handoff or {}
     plain: dict[str, Any] = {
         HANDOFF_NAME: facts.get("name", ""),
@@ -158,8 +158,8 @@ def explorer_metadata(workspace_url: str, table: str) -> Metadata:
 def partition_metadata(receipts: Sequence[Receipt]) -> Metadata:
     """Return metadata with the number of rows that a partition has in the table.
 
-    Correct only if no other run has delivered the partition. Empty if the receipts are for several tables, or if rows
-    may be in the table twice.
+    The number is correct only if no other run has delivered the partition. The result is empty if the receipts are for
+    several tables, or if rows may be in the table twice.
     """
     if len({receipt.table for receipt in receipts}) > 1 or any(receipt.rows_resent for receipt in receipts):
         return {}
