@@ -71,7 +71,7 @@ def _plain_errors(command: _Command) -> _Command:
 
 
 def _leave_quietly() -> NoReturn:
-    """Exit without an error message, because the reader of the output, such as ``head``, has closed the pipe."""
+    """Exit without an error message, because the program that reads the output has closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
@@ -147,7 +147,7 @@ def create_table(data: Path, sql: str) -> None:
 @click.argument("script")
 @_plain_errors
 def run_sql(data: Path, script: str) -> None:
-    """Run Databricks SQL on the local tables; "-" reads it from stdin.
+    """Run Databricks SQL on the local tables; if SCRIPT is "-", the SQL is read from stdin.
 
     Supported are SELECT, SHOW TABLES, DESCRIBE, INSERT INTO, DELETE FROM, CREATE, ALTER, DROP, COMMENT, GRANT and
     REVOKE.

@@ -53,7 +53,7 @@ class AlreadyExists(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class NotFound(LocalZerobusError):  # noqa: N818  # named for the answer
-    """No catalog, schema, principal or route has that name."""
+    """The named object does not exist: a catalog, schema, column, constraint, principal, fault or route."""
 
     http_status = 404
     error_code = "NOT_FOUND"

@@ -1,4 +1,4 @@
-"""The options of a server; Python and the command line have the same ones."""
+"""The options of a server. They are the same in Python and on the command line."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class LocalZerobusProcess:
     def _first_line(self) -> str | None:
         """Return the first line that the child prints.
 
-        Returns "" if the child ended without printing a line, and None if nothing happened within the timeout.
+        Returns "" if the child ended without printing a line, and None if it printed nothing within the timeout.
         """
         assert self._process is not None
         stdout = self._process.stdout

@@ -51,9 +51,11 @@ class LocalZerobus:
 
     @classmethod
     def start(cls, data_dir: str | Path, *, options: ServerOptions | None = None, **changes: Any) -> Self:
-        """Start on a folder, which is created if necessary; return when gRPC and HTTP answer.
+        """Start a service on the folder ``data_dir``, and return when gRPC and HTTP answer.
 
-        ``changes`` are fields of ServerOptions, such as ``host`` or ``grpc_port``, that replace those of ``options``.
+        The folder is created if it does not exist. ``changes`` are fields of ServerOptions, such as ``host`` or
+        ``grpc_port``; they replace the same fields of ``options``.
+
         Raises InvalidRequest for an invalid option, FolderInUseError if another server uses the folder, and OSError if
         a port is taken.
         """

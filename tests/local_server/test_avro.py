@@ -70,7 +70,7 @@ def test_dicts_sent_with_the_sdk_arrive(door):
         ("[" * 5000, "not an Avro schema"),
         (record(("id", "int"), ("other", "int")), "field other is not a column"),
         (record(("name", "string")), "column id is NOT NULL"),
-        (record(("id", "string")), "field id has Avro type string, the column is LONG"),
+        (record(("id", "string")), "field id has Avro type string, but the column is LONG"),
         (record(("id", ["null", "long", "string"])), "union of 2 types"),
         (record(("id", "long"), ("price", "double")), "field price has Avro type double"),
         (record(("id", "long"), ("name", {"type": "array", "items": "null"})), "field name has Avro type array"),

@@ -19,10 +19,10 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 
 
 def planned(table: Table, statement: AlterTable) -> _Plan:
-    """Return the catalog entry as ``statement`` changes it, and a function that makes the Delta commit.
+    """Return the table's catalog entry after ``statement``, and a function that makes the Delta commit.
 
-    Nothing changes until that function is called. Raises a LocalZerobusError if the change is impossible. The returned
-    function can raise a LocalZerobusError, too.
+    Nothing is changed until that function is called. Both ``planned`` and that function raise a LocalZerobusError if
+    the change is impossible.
     """
     return _PLANS[type(statement)](table, statement)
 

@@ -32,8 +32,9 @@ class FolderInUseError(LocalZerobusError):
 class DataFolderLock:
     """A lock on a data folder, held from construction until ``release``, or until the process ends in any way.
 
-    If another process holds the lock, the constructor waits: at most 1 second for a running server, and at most 30
-    seconds for a command or for a server that is starting or stopping. After that time, it raises FolderInUseError.
+    If another process holds the lock, the constructor waits. It waits at most 1 second if that process is a running
+    server, and at most 30 seconds otherwise: for a command, or for a server that is starting or stopping. If the lock
+    is still held after that time, the constructor raises FolderInUseError.
     """
 
     def __init__(self, data: Path) -> None:

@@ -53,7 +53,7 @@ class Principals:
 
     @property
     def tokens_valid_from(self) -> float:
-        """A time in seconds since 1970: tokens that were issued at this time or earlier are not accepted."""
+        """A time in seconds since 1970: only tokens that were issued after this time are accepted."""
         return self._tokens_valid_from
 
     def all(self) -> list[Principal]:

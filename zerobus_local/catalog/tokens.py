@@ -2,8 +2,8 @@
 
 A token is a signed JWT, so that it stays valid when the server restarts. To open a stream, a token needs
 ``authorization_details`` with SELECT and MODIFY on the table, as the SDK requests them. The principal's grants on the
-table, its schema and its catalog are checked when the token is issued. They are checked again when a stream opens; it
-is an assumption that the Databricks service also does so.
+table, its schema and its catalog are checked when the token is issued, and again when a stream opens. That the
+Databricks service checks them again when a stream opens is an assumption.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Tokens:
     ) -> tuple[str, float]:
         """Return a token for the principal, and the token's lifetime in seconds.
 
-        ``details`` are the requested ``authorization_details``; ``lifetime`` (seconds) replaces the usual one. Raises
-        InvalidRequest for malformed details, and PermissionDenied if the details name an existing table and the
+        ``details`` are the requested ``authorization_details``. ``lifetime``, in seconds, replaces the usual lifetime.
+        Raises InvalidRequest for malformed details, and PermissionDenied if the details name an existing table and the
         principal lacks a grant that Zerobus needs for that table.
         """
         granted = [_checked_detail(detail) for detail in details or []]

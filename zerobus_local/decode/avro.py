@@ -147,12 +147,12 @@ class _SchemaCheck:
             fits = (f"{kind}/{logical}" if logical else kind) in _TAKEN.get(delta, ())
         if not fits or (kind == "fixed" and not avro["size"]):
             shown = f"{kind} ({logical})" if logical else kind
-            raise self._misfit_error(f"field {path} has Avro type {shown}, the column is {delta.upper()}")
+            raise self._misfit_error(f"field {path} has Avro type {shown}, but the column is {delta.upper()}")
 
     def _check_nested(self, avro: Any, kind: str, delta: dict[str, Any], path: str) -> None:
         wanted = {"array": "array", "map": "map", "struct": "record"}[delta["type"]]
         if kind != wanted or (wanted == "map" and delta["keyType"] != "string"):
-            raise self._misfit_error(f"field {path} has Avro type {kind}, the column is {delta['type'].upper()}")
+            raise self._misfit_error(f"field {path} has Avro type {kind}, but the column is {delta['type'].upper()}")
         if kind == "array":
             self._check(avro["items"], delta["elementType"], f"{path}.element")
         elif kind == "map":
@@ -165,7 +165,7 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """Return the type without null; if the type is a name, return the definition of that name.
+        """Return the type without null; replace a type that is given by its name with its definition.
 
         Raises StatusError (8001) for a union that does not have exactly one type besides null.
         """

@@ -129,9 +129,9 @@ def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
 
 
 def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
-    """Return the index of the first value for which ``attempt`` fails, or None if it succeeds for all values.
+    """Return the index of the first bad value, or None if ``attempt`` succeeds for all values together.
 
-    The search is binary: ``attempt`` is called with slices of ``values``.
+    ``attempt`` is called with slices of ``values``, and must fail if the slice contains a bad value (binary search).
     """
     low, high = 0, len(values)
     if not _fails(values, attempt):

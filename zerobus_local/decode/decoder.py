@@ -1,4 +1,4 @@
-"""Decodes the records of a request to an Arrow batch of the table's schema, or raises an error for a bad record.
+"""Decodes the records of a request to an Arrow batch of the table's schema; a bad record raises an error.
 
 A decoder is built once per stream, from the message that opens the stream. If that message has a schema, it is compared
 with the table's columns while the decoder is built. A decoder keeps no state between calls, so that the records of

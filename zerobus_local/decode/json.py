@@ -91,7 +91,7 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
 
 
 def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type
-    """Return whether the Delta type accepts the inferred type; whether the values are in range is not checked."""
+    """Return whether the Delta type accepts the inferred type. Does not check the range of the values."""
     if pa.types.is_null(inferred):
         return True
     if isinstance(delta, dict):
@@ -192,7 +192,7 @@ def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one l
         return value
     if delta in {"string", "binary", "variant"} and isinstance(value, str):
         return _text(value, delta, path)
-    raise _MisfitError(path, f"is {_kind(value)}, the column is {delta.upper()}")
+    raise _MisfitError(path, f"is {_kind(value)}, but the column is {delta.upper()}")
 
 
 def _fitted_nested(value: Any, delta: dict[str, Any], path: str) -> Any:
@@ -206,7 +206,7 @@ def _fitted_nested(value: Any, delta: dict[str, Any], path: str) -> Any:
             (_map_key(key, delta["keyType"], path), _fitted(item, delta["valueType"], f"{path}[{key!r}]"))
             for key, item in value.items()
         ]
-    raise _MisfitError(path, f"is {_kind(value)}, the column is {kind.upper()}")
+    raise _MisfitError(path, f"is {_kind(value)}, but the column is {kind.upper()}")
 
 
 def _map_key(key: str, delta: Any, path: str) -> Any:
@@ -222,7 +222,7 @@ def _map_key(key: str, delta: Any, path: str) -> Any:
     try:
         return _fitted(orjson.loads(key), delta, f"{path}[key {key!r}]")
     except orjson.JSONDecodeError:
-        raise _MisfitError(path, f"has the key {key!r}, the map's keys are {str(delta).upper()}") from None
+        raise _MisfitError(path, f"has the key {key!r}, but the map's keys are {str(delta).upper()}") from None
 
 
 def _integer(value: Any, delta: str, path: str) -> int:
@@ -232,7 +232,7 @@ def _integer(value: Any, delta: str, path: str) -> int:
             if delta in {"date", "timestamp", "timestamp_ntz"}
             else ""
         )
-        raise _MisfitError(path, f"is {_kind(value)}, the column is {delta.upper()}{hint}")
+        raise _MisfitError(path, f"is {_kind(value)}, but the column is {delta.upper()}{hint}")
     limit = 1 << (_INTEGERS[delta] - 1)
     if not -limit <= value < limit:
         raise _MisfitError(path, f"{value} is out of range for {delta.upper()} ({-limit} to {limit - 1})")
@@ -243,7 +243,7 @@ def _decimal(value: Any, delta: str, path: str) -> Decimal:
     precision, scale = (int(part) for part in delta[len("decimal(") : -1].split(","))
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _MisfitError(
-            path, f"is {_kind(value)}, the column is {delta.upper()}, which accepts a string such as '19.99'"
+            path, f"is {_kind(value)}, but the column is {delta.upper()}, which accepts a string such as '19.99'"
         )
     try:
         number = Decimal(str(value))

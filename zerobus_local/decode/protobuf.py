@@ -1,8 +1,8 @@
 """Decodes protobuf records to Arrow with ``ptars``, which creates no Python object for a record.
 
-Protobuf ignores unknown fields, so a field that is missing from the descriptor, or has another wire type there, would
-be lost silently. The service documents that it refuses unknown fields. To refuse them too, this decoder encodes each
-decoded record again: if the length differs from that of the received record, it checks the record field by field.
+Protobuf parsers ignore unknown fields. So a field would be lost silently if the descriptor lacks it or gives it another
+wire type. According to its documentation, the service refuses unknown fields. To refuse them too, this decoder encodes
+each decoded record again: if the length differs from that of the received record, it checks the record field by field.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Return the path of the first field that differs from the descriptor, and what differs; None if all fields fit.
+    """Return the path of the first field that does not fit the descriptor, and the problem; None if all fields fit.
 
-    A field whose number is missing from the descriptor has no name. For such a field, the path is that of the message
-    that contains the field, or None if that message is the record itself.
+    A field whose number is missing from the descriptor has no name. For such a field, the path of the message that
+    contains it is returned; this path is None for a field at the top level of the record.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):

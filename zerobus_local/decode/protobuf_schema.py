@@ -43,7 +43,7 @@ _KINDS: Final = {
 
 
 def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
-    """Return the stream's message type, with all references to nested types as names in the package PACKAGE.
+    """Return the stream's message type, in which all references to nested types are full names (package ``PACKAGE``).
 
     Raises StatusError (8001) if the message type does not fit the table.
     """
@@ -77,12 +77,12 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
 
 
 def _is_garbled(*texts: str | bytes) -> bool:
-    """Return whether one of the names is not valid UTF-8: protobuf returns such a name as bytes."""
+    """Return whether one of ``texts`` is bytes: protobuf returns a name as bytes if the name is not valid UTF-8."""
     return any(isinstance(text, bytes) for text in texts)
 
 
 def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
-    """Write relative type names (``Items``) in full, looking them up from the innermost scope outwards.
+    """Replace relative type names such as ``Items`` by full names; the innermost scope is searched first.
 
     The SDK's own conversion writes relative names; protoc writes full names.
     """
@@ -115,14 +115,14 @@ def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
     kind = delta["type"] if isinstance(delta, dict) else delta
     if repeated != (kind in {"array", "map"}):
         raise schema_mismatch_error(
-            table, f"field {path} is {'repeated' if repeated else 'single'}, the column is {_shown(delta)}"
+            table, f"field {path} is {'repeated' if repeated else 'single'}, but the column is {_shown(delta)}"
         )
     if kind == "array":
         _check_value(table, field, delta["elementType"], nested, path)
     elif kind == "map":
         entry = _message_of(table, field, nested, path)
         if not entry.options.map_entry:
-            raise schema_mismatch_error(table, f"field {path} is not a map, the column is {_shown(delta)}")
+            raise schema_mismatch_error(table, f"field {path} is not a map, but the column is {_shown(delta)}")
         for part, inner in zip(entry.field, (delta["keyType"], delta["valueType"]), strict=True):
             _check_value(table, part, inner, nested, f"{path}.{part.name}")
     else:
@@ -142,7 +142,8 @@ def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
         expected = _type_name(wanted) if wanted else "no protobuf type"
         raise schema_mismatch_error(
             table,
-            f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)}, which accepts {expected}",
+            f"field {path} has type {_type_name(field.type)}, but the column is {_shown(delta)}, "
+            f"which accepts {expected}",
         )
 
 
@@ -164,7 +165,7 @@ def _check_struct(table: str, field: Any, delta: Any, nested: dict[str, Any], pa
 def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> Any:
     if field.type != _Field.TYPE_MESSAGE:
         raise schema_mismatch_error(
-            table, f"field {path} has type {_type_name(field.type)}, the column needs a message"
+            table, f"field {path} has type {_type_name(field.type)}, but the column needs a message"
         )
     name = _nested_name(field.type_name, nested)
     if name is None:
@@ -184,10 +185,10 @@ def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
-    """Return the path in ``nested`` of the type that ``type_name`` names, or None.
+    """Return the key of ``nested`` for a type name, or None if the type is not in ``nested``.
 
-    A full name begins with the client's package, which is unknown here. So the path is the longest ending of the name
-    that is in ``nested``.
+    A full name begins with the client's package, which is unknown here. So the result is the longest ending of
+    ``type_name`` that is a key of ``nested``.
     """
     parts = type_name.strip(".").split(".")
     for start in range(len(parts)):
@@ -198,7 +199,7 @@ def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
 
 
 def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
-    """Write references to nested types as names in PACKAGE, and remove oneofs, defaults and proto3 options."""
+    """Refer to nested types by full names (package ``PACKAGE``); remove oneofs, defaults and ``proto3_optional``."""
     nested = _nested(message)
     for inner in nested.values():
         del inner.oneof_decl[:]

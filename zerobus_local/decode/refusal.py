@@ -28,5 +28,8 @@ class RefusedRecordError(Exception):
         return f"{where}: {reason}"
 
     def moved(self, records: int) -> RefusedRecordError:
-        """Return this error with ``records`` added to the index of the bad record; ``records`` can be negative."""
+        """Return a copy of this error in which the index of the bad record is higher by ``records``.
+
+        ``records`` is a number of records, and can be negative.
+        """
         return RefusedRecordError(self.record + records, self.field, self.reason)

@@ -40,7 +40,7 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
 
 def _offsets(column: pa.Array) -> pa.Array:
-    """Return where each list starts in ``column.flatten()`` (null for a null list), and where the last one ends."""
+    """Return the index in ``column.flatten()`` where each list starts (null for a null list), then the end index."""
     ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
     starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     if not column.null_count:

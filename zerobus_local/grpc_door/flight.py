@@ -1,9 +1,10 @@
 """Zerobus's form of Arrow Flight ``DoPut``: the client sends Arrow IPC frames, the server answers with JSON.
 
 The first frame is the schema. The first answer is the ready signal: offset -1 and 0 records. Each later frame is one
-record batch, and its ``app_metadata`` is ``{"offset_id": N}``. N is 0 in the first batch of a connection, and one more
-in each later batch. Each answer has ``ack_up_to_offset`` and ``ack_up_to_records``, the number of rows acknowledged
-since the connection began. Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
+record batch, and its ``app_metadata`` is ``{"offset_id": N}``. N is 0 for the first batch of a connection, and
+increases by one with each batch. Each answer has ``ack_up_to_offset``, and ``ack_up_to_records``, which is the number
+of rows acknowledged since the connection began. Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK
+1.10.0.
 """
 
 from __future__ import annotations

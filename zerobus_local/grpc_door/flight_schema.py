@@ -72,12 +72,12 @@ def _problems(schema: pa.Schema, shape: TableShape) -> Iterator[tuple[str, str]]
         last = max(last, place)
         column = shape.schema[place]
         if not _fits(field.type, shape.types[field.name]):
-            yield "TYPE_INCOMPATIBLE", f"field {field.name} is {field.type}, the column is {column.type}"
+            yield "TYPE_INCOMPATIBLE", f"field {field.name} is {field.type}, but the column is {column.type}"
         elif field.nullable != column.nullable:
             kinds = {True: "nullable", False: "NOT NULL"}
             yield (
                 "TYPE_INCOMPATIBLE",
-                f"field {field.name} is {kinds[field.nullable]}, the column is {kinds[column.nullable]}",
+                f"field {field.name} is {kinds[field.nullable]}, but the column is {kinds[column.nullable]}",
             )
     for name in shape.required:
         if name not in schema.names:

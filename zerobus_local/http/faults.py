@@ -32,8 +32,9 @@ class CutResponse(Response):
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
     """Return the response to send instead of a token, and the lifetime in seconds that a token must have.
 
-    Each of the two is None if no fault sets it. ``table`` is the table that the token is requested for; if it is "",
-    only rules without a table trigger. Blocks for the seconds of a "token_delay" rule.
+    Each of the two is None if no fault sets it. ``table`` is the name of the table that the token is requested for, or
+    "" for a token without a table. For such a token, the only rules that trigger are those for every table. If a
+    "token_delay" rule triggers, this function first sleeps for the rule's ``seconds``.
     """
     delay = faults.trigger("token_delay", table)
     if delay is not None:

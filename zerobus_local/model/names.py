@@ -52,7 +52,7 @@ class TableName:
 
     @property
     def full_schema(self) -> str:
-        """The name of the schema with its catalog: ``catalog.schema``."""
+        """The full name of the schema: ``catalog.schema``."""
         return f"{self.catalog}.{self.schema}"
 
     def __str__(self) -> str:

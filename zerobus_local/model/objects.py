@@ -116,14 +116,14 @@ class Table:
 
     @cached_property
     def text(self) -> str:
-        """The table as JSON. The path is left out, so that the data folder can be moved."""
+        """The table as JSON. ``path`` is left out, so that the data folder can be moved."""
         plain = asdict(self) | {"name": self.full_name}
         del plain["path"]
         return json.dumps(plain)
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
-        """Build a table from the values in ``text``; ``path`` is the folder of the Delta table."""
+        """Build a table from the parsed JSON of ``text``; ``path`` is the folder of the Delta table."""
         return cls(
             **plain
             | {
@@ -179,7 +179,7 @@ class State:
     def to_text(self) -> str:
         """Return the state as JSON, with the grants sorted.
 
-        Each statement writes all of it, so the parts are put together from texts that are made once for each object.
+        Every statement writes the whole state. To save time, the JSON of each table and each grant is made only once.
         """
         begun = self.alteration
         parts = {
@@ -194,7 +194,7 @@ class State:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
-        """Build a state from the values in ``to_text``; ``tables_folder`` has the folders of the Delta tables."""
+        """Build a state from the parsed JSON of ``to_text``; ``tables_folder`` contains the Delta tables' folders."""
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
         begun = plain.get("alteration")
         return cls(

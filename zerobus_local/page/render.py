@@ -204,7 +204,10 @@ def _fault_form(service: Service, problem: str, form: Mapping[str, str]) -> str:
 
 
 def _field(name: str, label: str, kind: str, placeholder: str, *, value: str) -> str:
-    """Return a labelled field of the form; the page's script shows the field only for actions that have it."""
+    """Return a labelled field for one parameter of a fault.
+
+    The page's script hides the field if the chosen action does not have the parameter.
+    """
     actions = " ".join(action for action, fields in ACTIONS.items() if name in fields)
     mark = f' data-actions="{actions}"' if actions else ""
     if name in _CHOICES:

@@ -201,8 +201,8 @@ class _Properties:
     def _column(self, column: exp.Expression) -> str:
         if isinstance(column, exp.ColumnDef):
             raise InvalidRequest(
-                f"PARTITIONED BY ({column.sql(dialect='databricks')}): declare it with the others, and give only "
-                "its name here"
+                f"PARTITIONED BY ({column.sql(dialect='databricks')}): declare it with the other columns, and "
+                "give only its name here"
             )
         if column.name.lower() not in self._columns:
             raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: it must be one of the table's columns")

@@ -1,4 +1,4 @@
-"""Evaluates SQL conditions on rows that are not stored yet: CHECK constraints, and the predicates of faults.
+"""Evaluates SQL conditions on rows that are not stored yet: CHECK constraints, and the conditions of injected faults.
 
 sqlglot translates the Databricks SQL, and DuckDB evaluates it. A row violates a constraint if the condition is
 false or NULL for the row, as in Delta; in standard SQL, NULL violates nothing. What the service does with CHECK

@@ -169,7 +169,7 @@ class TableWriter(threading.Thread):
 
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
-    """Join ``batches`` into one table with the current schema.
+    """Join ``batches`` into one Arrow table with the current schema of the Delta table.
 
     A column that was added while rows were waiting is NULL in these rows. Raises InvalidRequest if the rows have a
     column that was dropped.

@@ -1,4 +1,4 @@
-"""The requests of a stream that are stored but not yet acknowledged.  Pure bookkeeping: no clock, no lock, no socket.
+"""The requests of a stream that are stored but not yet acknowledged.
 
 A request goes through three states: stored (passed to the storage), committed (its rows are in the Delta log), and
 acknowledged. Requests enter and leave each state in the order of their offsets.
@@ -40,17 +40,23 @@ class AckQueue:
         self.uncommitted_bytes += request.nbytes
 
     def next_committed(self) -> Stored:
-        """Record the commit of the oldest stored request, and return this request; pass it to ``acknowledge_at``."""
+        """Record that the oldest stored request is committed, and return this request.
+
+        The caller passes the request to ``acknowledge_at``, unless the acknowledgement is withheld.
+        """
         request = self._stored.popleft()
         self.uncommitted_bytes -= request.nbytes
         return request
 
     def acknowledge_at(self, due: float, request: Stored) -> None:
-        """Schedule the request's acknowledgement for the time ``due``, or later if an earlier request is due later."""
+        """Schedule the acknowledgement of a committed request for the time ``due``.
+
+        A request is never acknowledged before the requests that were scheduled earlier.
+        """
         self._committed.append((due, request))
 
     def withhold(self) -> None:
-        """Record that a request is never acknowledged if it is committed from now on."""
+        """Record that requests which are committed from now on are never acknowledged."""
         self.is_withholding = True
 
     def take_due(self, now: float) -> Stored | None:
@@ -70,10 +76,10 @@ class AckQueue:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all requests are committed, and all but the withheld ones are acknowledged."""
+        """Whether all requests are committed, and all scheduled acknowledgements are sent."""
         return not self._stored and not self._committed
 
     @property
     def is_drained(self) -> bool:
-        """Whether all requests are acknowledged, and acknowledgements are not withheld."""
+        """Whether all requests are acknowledged; always False after ``withhold``."""
         return self.is_settled and not self.is_withholding

@@ -63,14 +63,18 @@ class StreamRecord:
         self._error: str | None = None
 
     def on_received(self, rows_so_far: int, nbytes: int) -> None:
-        """Record that the stream received ``nbytes`` more bytes, and ``rows_so_far`` rows in total since it opened."""
+        """Record that requests with ``nbytes`` bytes in total were received.
+
+        ``rows_so_far`` is the number of rows that the stream has received since it opened.
+        """
         self._rows_received = rows_so_far
         self._bytes += nbytes
 
     def on_acknowledged(self, rows_so_far: int, received_at: float) -> None:
-        """Record that ``rows_so_far`` rows in total are acknowledged since the stream opened.
+        """Record that rows were acknowledged.
 
-        ``received_at`` is the time when the last of these rows was received, on the monotonic clock.
+        ``rows_so_far`` is the number of rows that were acknowledged since the stream opened. ``received_at`` is
+        the time on the monotonic clock at which the last of these rows was received.
         """
         self._rows_acknowledged = rows_so_far
         self._latency = time.monotonic() - received_at
@@ -104,7 +108,7 @@ class Streams:
         self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_CLOSED)
 
     def on_opened(self, **identity: Any) -> StreamRecord:
-        """Add a new stream; the keywords are the fields of StreamStatistics that do not change."""
+        """Add a new stream; the keyword arguments are the fields of its StreamStatistics that never change."""
         record = StreamRecord(**identity)
         with self._lock:
             self._open[identity["stream_id"]] = record
@@ -124,7 +128,7 @@ class Streams:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 
     def statistics(self) -> tuple[StreamStatistics, ...]:
-        """Return snapshots of the open streams, followed by those of the last closed streams, newest first."""
+        """Return snapshots of the open streams, oldest first, and then of the last closed streams, newest first."""
         with self._lock:
             records = [*self._open.values(), *reversed(self._closed)]
         return tuple(record.statistics() for record in records)

@@ -78,7 +78,7 @@ class StreamProtocol(Protocol):
     def acknowledgement(self, offset: int, rows: int) -> bytes:
         """Return a message which says that all requests up to and including ``offset`` are durable.
 
-        ``rows`` is the number of rows in these requests, since the connection began.
+        ``rows`` is the number of rows in all these requests.
         """
 
     def close_signal(self, seconds: float) -> bytes:
@@ -270,14 +270,14 @@ class ServedStream:
             )
 
     def _announce_close(self, offset: int) -> None:
-        """If a ``close_signal`` fault triggers, signal the close now, and end the stream after the rule's seconds."""
+        """If a ``close_signal`` fault triggers, ask the client to close the stream, and end it after ``seconds``."""
         rule = self._faults.trigger("close_signal", offset)
         if rule:
             self._signal_at = time.monotonic()
             self._ends_at = self._signal_at + rule.seconds
 
     def _life(self) -> tuple[float | None, float | None]:
-        """Return when the stream ends, and when the client is asked to close it; both None without a maximum age."""
+        """Return when the stream ends, and when to ask the client to close it; both None if there is no maximum age."""
         life = self._limits.max_stream_life
         if life is None:
             return None, None
