@@ -120,9 +120,8 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the cause of an error: the end of the first line of the error's text.
+    """Return the first line of an error's text, without the names of wrapping errors at its beginning.
 
-    The first line begins with the names of wrapping errors, and later lines can hold a table of rows. These names and
-    lines are left out.
+    Later lines can contain a table of rows.
     """
     return str(error).splitlines()[0].rpartition("error: ")[2]

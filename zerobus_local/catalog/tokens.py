@@ -160,7 +160,10 @@ class Tokens:
 
 
 def _checked_detail(detail: object) -> dict[str, Any]:
-    """Return the authorization detail with its object's name in lower case; raise InvalidRequest for a bad detail."""
+    """Return one entry of ``authorization_details``, with the object's name in lower case.
+
+    Raises InvalidRequest if the entry is invalid.
+    """
     if isinstance(detail, dict):
         kind, path, privileges = (detail.get(key) for key in ("object_type", "object_full_path", "privileges"))
         is_list = isinstance(privileges, list) and all(isinstance(privilege, str) for privilege in privileges)

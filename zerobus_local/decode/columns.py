@@ -108,7 +108,7 @@ def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
 
 
 def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
-    """Return the type with int32 instead of every date: JSON and protobuf send a DATE as a number of days."""
+    """Return the type with every date replaced by int32: JSON and protobuf send a DATE as a number of days."""
     if pa.types.is_date32(kind):
         return pa.int32()
     if pa.types.is_struct(kind):

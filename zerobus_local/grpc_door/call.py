@@ -1,4 +1,4 @@
-"""Serves streaming calls of both protocols: checks a call, runs its stream, and ends the call or cuts it."""
+"""Serves the calls of EphemeralStream and Arrow Flight: checks a call, runs its stream, and ends or cuts the call."""
 
 from __future__ import annotations
 

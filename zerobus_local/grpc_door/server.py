@@ -1,4 +1,4 @@
-"""The gRPC server: one port, and optionally one with TLS, each with both streaming services."""
+"""The gRPC server: one port, and optionally one with TLS. Each port serves the Zerobus protocol and Arrow Flight."""
 
 from __future__ import annotations
 

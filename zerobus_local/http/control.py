@@ -104,7 +104,7 @@ def run_sql(call: Call) -> Response:
 
 
 def expire_tokens(call: Call) -> Response:
-    """POST /local/expire-tokens: from now on, reject all tokens that were issued before."""
+    """POST /local/expire-tokens: reject every token that was issued before this request."""
     call.service.tokens.expire_all()
     return JSONResponse({})
 

@@ -55,7 +55,7 @@ class CreateSchema:
 class CreateTable:
     """CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (columns and constraints) [other clauses].
 
-    The ``position`` of the first column is 0.
+    The columns have the positions 0, 1, and so on.
     """
 
     name: TableName

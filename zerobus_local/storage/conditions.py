@@ -81,7 +81,7 @@ class Conditions:
 
 
 def check_condition(condition: str) -> None:
-    """Raise ConditionError if the text cannot be parsed as a condition; whether its columns exist is not checked."""
+    """Raise ConditionError if the text cannot be parsed as a condition. Does not check that its columns exist."""
     _translated(condition)
 
 

@@ -1,7 +1,7 @@
 """The requests of a stream that are stored but not yet acknowledged.
 
-A request goes through three states: stored (passed to the storage), committed (its rows are in the Delta log), and
-acknowledged. Requests enter and leave each state in the order of their offsets.
+A request has three states, one after the other: stored (passed to the storage), committed (its rows are in the Delta
+log), and acknowledged. Requests change their state in the order of their offsets.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Inbox(threading.Thread):
 
     @property
     def ended(self) -> bool:
-        """Whether the client sends nothing more and every message was taken. The caller must hold ``changed``."""
+        """Whether the client will send nothing more, and every message was taken. The caller must hold ``changed``."""
         return self._ended and not self._messages
 
     @property
@@ -100,8 +100,9 @@ class Inbox(threading.Thread):
     def take_at(self) -> float | None:
         """The time at which to take the messages; None if there are none.
 
-        This is the time at which the first waiting message arrived, if 64 KiB or more are waiting or no more can come.
-        Otherwise it is 5 ms later, so that small messages are taken together. The caller must hold ``changed``.
+        If 64 KiB or more are waiting, or if no more messages can come, this is the time at which the first waiting
+        message arrived. Otherwise it is 5 ms after that time, so that small messages are taken together. The caller
+        must hold ``changed``.
         """
         if not self._messages:
             return None
