@@ -96,8 +96,8 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
         if not count:
             raise
         raise ConfigurationError(
-            f"AirflowSkipException was raised after the first row (rows so far: {count}), but a task that delivers rows "
-            "must not be skipped; raise it before the first row, or end the generator with return"
+            f"AirflowSkipException was raised after the first row (rows so far: {count}), but a task that delivers "
+            "rows must not be skipped; raise it before the first row, or end the generator with return"
         ) from error
 
 

@@ -71,7 +71,7 @@ def flights_job() -> dg.JobDefinition:
             client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
         ),
     )
-    # The other tests start each step's process anew. Here they are forks of one that has imported Dagster and us.
+    # In other tests, each step's process starts from nothing. Here it is a fork of one that has imported Dagster.
     forks = {"forkserver": {"preload_modules": ["zerobus_dagster"]}}
     executor = dg.multiprocess_executor.configured({"max_concurrent": 3, "start_method": forks})
     job = dg.define_asset_job("flights_job", executor_def=executor)

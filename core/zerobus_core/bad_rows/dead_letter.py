@@ -2,7 +2,7 @@
 
 Each bad row of a source gets one dead letter, which is never removed. A retry finds the same bad rows again, but does
 not write a dead letter that the file already holds. Two dead letters of one source are the same if their row numbers
-are equal. If the source has no fingerprint, the contents of their rows must be equal as well, because the next delivery
+are equal. If the source has no fingerprint, the contents of their rows must also be equal, because the next delivery
 may have other rows at the same positions.
 
 Only one delivery at a time should write to a file: on an object store, two deliveries can overwrite each other's dead
