@@ -66,10 +66,7 @@ class Chunk:
         return Chunk(self.first_row + start, chosen, origins)
 
     def origins_of(self, first_row: int, rows: int) -> Iterator[Origin]:
-        """Yield the origins of ``rows`` rows, beginning at position ``first_row``.
-
-        Each run of rows from the same file has one origin.
-        """
+        """Yield the origins of ``rows`` rows from position ``first_row`` on: one for each run of rows from one file."""
         before, stop_row = self.first_row, first_row + rows
         for origin in self.origins:
             start, stop = max(before, first_row), min(before + origin.rows, stop_row)
@@ -97,9 +94,9 @@ class Batch:
         return self.first_row + self.rows
 
     def parts(self) -> list[Batch]:
-        """Split the batch into parts so that two rounds of splitting find a single bad row.
+        """Split the batch into batches of one size: about ``sqrt(rows)``, or one per row if there are few rows.
 
-        Returns about ``sqrt(rows)`` batches, or one batch per row if there are few rows.
+        If one row is bad, the bad row is found by splitting the batch, and then splitting the part with the bad row.
         """
         return self.split(1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows))
 
@@ -134,11 +131,11 @@ class RowContent(Protocol):
     """
 
     def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
-        """Return the rows ``start`` to ``stop - 1`` as a fixed number of byte strings, called tracks.
+        """Return the content of the rows ``start`` to ``stop - 1`` as several byte strings, called tracks.
 
-        Equal rows have equal tracks in every process. The tracks of two adjacent ranges can be joined: the first track
-        of the first range, followed by the first track of the second range, is the first track of both ranges together,
-        and so on.
+        The number of tracks depends on the columns, not on the rows. Equal rows have equal tracks in every process.
+        Each track grows with the rows: track ``i`` of rows 0 to 9 is track ``i`` of rows 0 to 4, followed by track
+        ``i`` of rows 5 to 9.
         """
         ...
 

@@ -36,18 +36,18 @@ _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
 
 def variant_column(extra_columns: str) -> str | None:
-    """Return the name of the VARIANT column that ``extra_columns`` names for extra fields; None if it names none."""
+    """Return the column's name if ``extra_columns`` has the form "variant:COLUMN"; otherwise return None."""
     return extra_columns.removeprefix(_VARIANT) if extra_columns.startswith(_VARIANT) else None
 
 
 def extra_columns_problem(value: Any) -> str | None:
-    """Return a description of what ``extra_columns`` must be, or None if ``value`` is valid."""
+    """Return None if ``value`` is valid for ``extra_columns``; otherwise return a text that says what is valid."""
     is_known = isinstance(value, str) and (value in {"error", "drop", RESCUE} or bool(variant_column(value)))
     return None if is_known else EXTRA_COLUMNS
 
 
 def metadata_columns_problem(value: Any) -> str | None:
-    """Return a description of what ``metadata_columns`` must be, or None if ``value`` is valid."""
+    """Return None if ``value`` is valid for ``metadata_columns``; otherwise return a text that says what is valid."""
     if value is None:
         return None
     is_named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value.values())
@@ -57,7 +57,7 @@ def metadata_columns_problem(value: Any) -> str | None:
 
 
 def constants_problem(value: Any) -> str | None:
-    """Return a description of what ``constants`` must be, or None if ``value`` is valid."""
+    """Return None if ``value`` is valid for ``constants``; otherwise return a text that says what is valid."""
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
@@ -71,7 +71,7 @@ def constants_problem(value: Any) -> str | None:
 
 
 def transform_problem(value: Any) -> str | None:
-    """Return a description of what ``transform`` must be, or None if ``value`` is valid."""
+    """Return None if ``value`` is valid for ``transform``; otherwise return a text that says what is valid."""
     if value is None or (callable(value) and not isinstance(value, type)):
         return None
     if isinstance(value, str):

@@ -182,10 +182,10 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 
 
 def _grants(workspace: Workspace, table: str) -> Step:
-    """Check in Unity Catalog that the credentials have the necessary grants; return a warning if one is not shown.
+    """Check that Unity Catalog shows the grants that the credentials need.
 
-    If Unity Catalog does not answer, the result is also a warning: only opening a stream can then show if grants are
-    missing.
+    The result is a warning if Unity Catalog does not show one of these grants or does not answer: only opening a stream
+    can then show whether a grant is missing.
     """
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id

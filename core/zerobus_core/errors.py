@@ -117,8 +117,8 @@ class ZerobusIngestError(Exception):
 
     ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
     holds the numbers of rows at the time of the error. ``next_attempt`` is a clause that says whether another attempt
-    sends the durable rows again; it is empty if no row is durable. ``delivered`` is the receipt (as a dict) of what a
-    handoff's run delivered before it failed, or None.
+    sends the durable rows again; it is empty if no row is durable. If the error ended the run of a handoff,
+    ``delivered`` is the receipt (as a dict) of what the run had delivered, or None if it had delivered nothing.
 
     ``redelivered_slice`` is the id of the handoff's slice that was being sent again when the error was raised, or None.
     If it is set, the rows that ``counts`` reports as acknowledged are in the table twice.
@@ -184,8 +184,7 @@ class ForeignError(Exception):
 def naming_table(table: str) -> Generator[None]:
     """Set ``table`` on a ZerobusIngestError that is raised in the ``with`` block and names no table yet.
 
-    If Python raises RuntimeError because it starts no more threads while the process ends, raise ConfigurationError
-    instead.
+    Also replace Python's RuntimeError by ConfigurationError if the process is ending and can start no more threads.
     """
     try:
         yield

@@ -86,9 +86,9 @@ def _receipt(given: Any) -> Receipt:
 
 
 def _check_complete(every: list[Receipt]) -> None:
-    """Raise an error if a shard has two receipts, or has no receipt although other shards of its split have one.
+    """Raise an error if a shard has two receipts, or if some shards of a split have receipts and others have none.
 
-    A receipt does not name its shard if the user's own code read the shard; it counts for any missing shard.
+    If the user's own code read a shard, the receipt does not name the shard; such a receipt stands for any missing one.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:

@@ -122,9 +122,10 @@ class RemovedRows(NamedTuple):
 
 
 def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges:
-    """Return the new positions of the rows in ``ranges`` after the removal of ``removed``, if they are known.
+    """Return the positions that the rows in ``ranges`` have after the rows in ``removed`` were removed.
 
-    ``removed`` must be in ascending order.
+    Rows that were removed are left out, and so are rows whose new position is unknown. ``removed`` must be in ascending
+    order.
     """
     moved = RowRanges()
     first = shift = 0
@@ -140,8 +141,8 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Return what ``position`` becomes when the rows in ``removed`` are gone.
+    """Return an upper bound for the position that the row at ``position`` has after the removal of ``removed``.
 
-    The result is an upper bound, because more rows may have been removed than ``removed`` says.
+    It is only an upper bound because more rows may have been removed than ``removed`` says.
     """
     return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

@@ -99,7 +99,10 @@ class Receipt:
 
 
 def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]:
-    """Return the notes for the receipt of a successful delivery with these counts."""
+    """Return the notes that say why a successful delivery sent no rows; empty if the delivery sent rows.
+
+    If the source had no rows, ``why_empty`` is the note if it is given.
+    """
     if not counts.rows_read:
         return (why_empty or "the source had no rows, so nothing was sent",)
     if counts.rows_filtered == counts.rows_read:

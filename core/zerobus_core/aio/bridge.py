@@ -71,7 +71,7 @@ class LoopBridge:
     def call(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        """Call a function of the host on the loop's thread, await its result if it is awaitable, and return the result.
+        """Call a function of the host on the loop's thread and return its result; an awaitable result is awaited first.
 
         Blocks. If the loop no longer runs, calls the function in this thread.
         """

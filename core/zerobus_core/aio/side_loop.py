@@ -25,9 +25,10 @@ _LOOK_EVERY = 0.1
 def async_records(function: Callable[[], Any]) -> Generator[Any]:
     """Provide the records of an async function or async generator to a ``with`` block, in a form that ``ingest`` takes.
 
-    If ``function`` returns an awaitable or an async iterable, an event loop in a thread of its own runs it, with the
-    caller's context variables. The loop reads an async iterable a bounded number of rows ahead of the delivery. Signals
-    can interrupt the wait for rows. The end of the block cancels async code that is still running.
+    ``function`` is called in this thread. If it returns an awaitable or an async iterable, an event loop awaits the
+    awaitable or reads the iterable; the loop runs in a thread of its own, with the caller's context variables. It reads
+    a bounded number of rows ahead of the delivery. Signals can interrupt the wait for rows. The end of the block
+    cancels async code that is still running.
     """
     loop = asyncio.new_event_loop()
     stop = threading.Event()

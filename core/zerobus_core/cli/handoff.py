@@ -54,7 +54,7 @@ def _handoff_options(command: _Command) -> _Command:
 
 
 def _state_options(command: _Command) -> _Command:
-    """Add the options that a command for changing the state needs: those of all handoff commands, and ``--yes``."""
+    """Add ``--yes`` and the options of all handoff commands to a command that changes the state."""
     yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     return _handoff_options(yes(connection_options(framed(command))))
 
@@ -93,7 +93,8 @@ def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: 
     """Deliver what is new in SOURCE, and print the receipt as JSON.
 
     A slice that an earlier run left unfinished is delivered first. With --to, the run instead delivers again what comes
-    after --from (by default, everything) up to --to; the state does not change. For files, both are names of files.
+    after --from (by default, everything) up to --to; the state does not change. If SOURCE consists of files, the values
+    of --from and --to are names of files.
     """
     options = ingest_options_of(given)
     if start is not None and end is None:
@@ -191,7 +192,7 @@ def _source_of(text: str, options: dict[str, Any]) -> Any:
         return NewFiles(text, **stated)
     if stated:
         flags = ", ".join("--" + option.replace("_", "-") for option in stated)
-        raise ConfigurationError(f"{flags} are for a directory or glob of files; {text} sets its own options")
+        raise ConfigurationError(f"{flags} apply only to a directory or glob of files; {text} sets its own options")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -206,7 +206,10 @@ def source_options_of(given: dict[str, Any]) -> IngestOptions:
 
 
 def metadata_columns_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return the values of ``--metadata-columns``, such as ``file_name=source``, as a mapping of facts to columns."""
+    """Return the values of ``--metadata-columns``, such as ``file_name=source``, as a mapping.
+
+    Each key is a fact about a row, such as ``file_name``. Its value is the name of the column that holds the fact.
+    """
     pairs = [text.partition("=") for text in texts]
     columns = {fact: name for fact, _, name in pairs}
     if len(columns) < len(pairs) or (columns and metadata_columns_problem(columns)):

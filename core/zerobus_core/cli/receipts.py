@@ -30,7 +30,7 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
 
 
 def _shown(receipt: Receipt) -> str:
-    """Return the receipt as text for a person: what is in the table now, and whatever else is notable."""
+    """Return the receipt as text for a person: durable rows, bad rows, possible duplicates, and the receipt's notes."""
     durable = receipt.rows_acked + receipt.rows_skipped
     lines = [
         f"{receipt.table}: {durable:,} of {receipt.rows_read:,} {plural(receipt.rows_read, 'row')} "

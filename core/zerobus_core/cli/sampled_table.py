@@ -1,4 +1,4 @@
-"""Infers the table for a source, from a sample of the source's rows or from all of them."""
+"""Infers a table that a source's rows fit, from a sample of these rows or from all of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SampledTable:
 
 
 def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:
-    """Infer the table for the first ``rows`` rows of ``source``, or for all rows if ``rows`` is None.
+    """Infer a table that the first ``rows`` rows of ``source`` fit, or all rows if ``rows`` is None.
 
     Rows that cannot be read are left out. Blocks while the source is read. Raises the errors of the source, and
     SchemaError for names or values that fit no table.
@@ -49,7 +49,7 @@ class _Sample:
         self.is_all = True
 
     def _parts(self) -> Iterator[Any]:
-        """Yield the rows of the source's chunks, up to the limit."""
+        """Yield the source's rows in pieces, until the number of rows to sample is reached."""
         for chunk in self._source.chunks(RowRanges()):
             left = len(chunk.rows) if self._limit is None else self._limit - self.count
             if len(chunk.rows) > left:
@@ -88,5 +88,5 @@ class _Sample:
 
 
 def _text(value: Any) -> str | None:
-    """Return the value as text; None stays None. The value can be a number, for example in a partition column."""
+    """Return ``value`` as text, or None if it is None. It can be a number, for example in a partition column."""
     return value if value is None or isinstance(value, str) else str(value)

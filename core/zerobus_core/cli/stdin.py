@@ -28,7 +28,7 @@ _READ_BYTES = 256 * 1024
 class JsonLinesPipe:
     """The rows on standard input.
 
-    A pipe can be read only once. Another attempt resumes only if ``source_version`` says that it gets the same input.
+    A pipe can be read only once. Another attempt resumes only if both attempts have the same ``source_version``.
     Reads the file descriptor directly: a buffered reader would hold back rows that a slow writer has already written.
     """
 
@@ -45,7 +45,7 @@ class JsonLinesPipe:
         self._values = ANY_VALUES
 
     def read_for(self, schema: TableSchema) -> None:
-        """Set how exactly numbers are read: as exactly as the columns of ``schema`` need."""
+        """From now on, read numbers with the precision that the columns of ``schema`` need."""
         self._values = JsonValues(schema.columns)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:

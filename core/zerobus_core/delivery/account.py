@@ -90,7 +90,7 @@ class Account:
 
     @property
     def left_out(self) -> RowRanges:
-        """The rows that the source must leave out: those that are durable, and are not compared by a digest."""
+        """The rows that the source must leave out: all durable rows, or none if a digest has to compare them."""
         return RowRanges() if self.past.digest else self.past.skip
 
     @property
@@ -99,7 +99,7 @@ class Account:
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:
-        """Split the next chunk into parts; yield each part with True if it is to be skipped, otherwise with False.
+        """Split the next chunk into parts, and yield each part with whether it is to be skipped.
 
         The rows must come in order, each of them once, and must not include rows of ``left_out``. Otherwise
         ConfigurationError is raised.
@@ -193,11 +193,11 @@ class Account:
         return self._announced > self._reserved
 
     def confirm(self) -> None:
-        """Allow sending the announced rows, because the stored checkpoint still says that they may have been sent."""
+        """Allow sending the announced rows; call this once the stored checkpoint says that they may have been sent."""
         self._reserved = self._announced
 
     def reserve(self, stop_row: int = END) -> None:
-        """Allow sending the rows before ``stop_row`` at once.
+        """Allow sending the rows before ``stop_row`` without waiting for a save.
 
         The next checkpoint, if there is one, says that these rows may have been sent.
         """
@@ -210,13 +210,14 @@ class Account:
 
     @property
     def is_sending(self) -> bool:
-        """Whether rows wait for a stream."""
+        """Whether there are rows that wait to be sent on a stream."""
         return self._ledger.rows_waiting > 0
 
     def admit(self, reached: int, rows_resent: int = 0) -> None:
-        """Record what an older attempt may have sent.
+        """Record what an older attempt has written into its checkpoint.
 
-        That attempt may have sent all rows before ``reached``, and counted ``rows_resent`` rows as sent again.
+        According to that checkpoint, the attempt may have sent any row before position ``reached``, and may have sent
+        up to ``rows_resent`` rows again.
         """
         self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:
@@ -239,14 +240,14 @@ class Account:
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
-        """Return what the checkpoint says about rows; set ``is_end`` when nothing more will be sent."""
+        """Return what the next checkpoint is to say about rows; set ``is_end`` if no more rows will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
         reached = self._ledger.reached_row if is_end or self._announced == END else self._announced
         return RowsKept(durable=durable, digest=digest, reached=max(reached, self._reached_before), counts=counts)
 
     def kept_without_durable(self) -> RowsKept:
-        """Return what the checkpoint says about rows after the source has changed: no row counts as durable."""
+        """Return what the next checkpoint is to say if the source has changed: no row counts as durable."""
         kept = self.kept(is_end=True)
         digest = replace(kept.digest, segments=()) if kept.digest else None
         return replace(kept, durable=RowRanges(), digest=digest)

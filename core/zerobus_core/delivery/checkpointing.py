@@ -39,16 +39,16 @@ class Checkpointing:
             account.reserve()
 
     def take_over(self) -> None:
-        """Save the checkpoint, so that an older attempt that still runs finds this newer one."""
+        """Save a checkpoint of this attempt, so that an older attempt that is still running notices it and stops."""
         if self._keeper.past.attempt is not None:
             self.save()
 
     def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
         """Wait until the store says that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
-        The rows are sent only if their reservation is still in the store some time after it was written. Without this
-        wait, a newer attempt could overwrite a reservation that it has not seen, because it had loaded the checkpoint
-        before the reservation was written.
+        The rows are sent only if this attempt is still the newest some time after the checkpoint was saved. Without
+        this wait, a newer attempt that loaded the checkpoint before the save could overwrite it without having seen
+        that these rows may have been sent.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
@@ -93,8 +93,8 @@ class Checkpointing:
     def _may_repeat(self) -> bool:
         """Return whether sending rows again is allowed.
 
-        Rows are sent again only once a saved checkpoint counts them as sent again, and a short time has passed since
-        that save. Until then, a newer attempt that loaded the checkpoint before the save could overwrite it.
+        It is allowed once a saved checkpoint counts the rows as sent again, and a short time has passed since that
+        save. During that time, a newer attempt that loaded the previous checkpoint could overwrite the saved one.
         """
         if self._repeats_at is None:
             return True

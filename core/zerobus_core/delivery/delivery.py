@@ -98,10 +98,10 @@ class Delivery:
         return self._account.left_out
 
     def follow(self, source: Source) -> None:
-        """Prepare to send the rows of ``source``, which is read from now on.
+        """Prepare to send the rows of ``source``.
 
-        From then on, errors say where rows are in this source, and ``shaping`` includes what the options change in the
-        source's rows.
+        From now on, errors say where a row is in ``source``, and ``shaping`` includes what the options change in the
+        rows of ``source``.
         """
         self._place = source.place
         self._shaped_before += self._source_shaping()
@@ -154,7 +154,7 @@ class Delivery:
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
-        """Send all ``chunks``. Set ``are_in_memory`` if reading them needs no deadline."""
+        """Send all ``chunks``. Set ``are_in_memory`` if they are in memory: reading them then needs no deadline."""
         if are_in_memory:
             for chunk in chunks:
                 self.send(chunk)
@@ -213,7 +213,7 @@ class Delivery:
             raise error from bad.__cause__
 
     def _placed(self, error: RecordError) -> RecordError:
-        """Return the error, with the line number of each of its rows if the source knows it."""
+        """Return the error; if the source knows where a bad row is in its file, the error says it, such as "line 3"."""
         places = {field.row: self._place(field.row) for field in error.fields} if self._place else {}
         if not any(places.values()):
             return error

@@ -1,4 +1,4 @@
-"""Where a delivery sends its rows, and how the owner of the delivery follows and stops it."""
+"""The table that a delivery sends its rows to, and the controls of the delivery, such as its stop request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fetch_schema(
 ) -> TableSchema:
     """Fetch the table's schema within the delivery's timeout; raise IngestInterruptedError when ``stop`` is set.
 
-    Set ``refresh`` to bypass the cache: a checkpoint is matched against this schema, so it must be current.
+    Set ``refresh`` to bypass the cache if there is a checkpoint: the checkpoint is compared with the current schema.
     """
     longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
     oldest = 0.0 if refresh else _SCHEMA_AGE
@@ -62,7 +62,7 @@ class Destination:
     ) -> Destination:
         """Build the destination: for Arrow data if ``is_arrow`` is set, otherwise for row objects.
 
-        ``version`` identifies the content of the source in ``delivery_columns``; None if nothing identifies it.
+        ``version`` identifies the content of the source, for the option ``delivery_columns``; None if nothing does.
         """
         name = options.delivery_name
         identity = delivery_id(schema.table, version, name) if options.delivery_columns else None
@@ -89,7 +89,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controls:
-    """How the owner of a delivery follows and stops it."""
+    """The stop request, the progress hook and the start time of a delivery, from the code that runs the delivery."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     on_progress: Callable[[Progress], None] | None = None

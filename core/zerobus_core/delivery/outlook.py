@@ -58,9 +58,9 @@ def note_for(table: str, counts: Counts, following: str) -> str:
 
 @contextmanager
 def noting_that_nothing_was_sent(table: str) -> Generator[None]:
-    """Add the note "no row was sent" to an exception of the ``with`` block, unless it is a ZerobusIngestError.
+    """Add the note "no row was sent" to an exception from the ``with`` block, unless it is a ZerobusIngestError.
 
-    The block runs before a delivery exists. The exception can come from a source that fails to yield its first row.
+    The ``with`` block runs before a delivery exists. For example, a source may fail to yield its first row.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Begins to read a source within the delivery's timeout, because this already runs the user's code."""
+"""Begins to read a source within the delivery's timeout; reading can run the user's code, which can block."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
 def removed_in_time(
     source: Source, options: IngestOptions, controls: Controls
 ) -> Callable[[str, int], list[RemovedRows]]:
-    """Wrap ``Source.removed_since`` so that it returns a list, and the timeout or a stop request can end it."""
+    """Return a function that lists what ``source.removed_since`` yields; the timeout or a stop request can end it."""
     deadline = controls.deadline(options)
 
     def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:

@@ -1,6 +1,6 @@
 """Resets state in the child of a fork, where no other thread exists that could release a lock or do a job.
 
-A fork waits until other threads have finished their imports. Otherwise the child would inherit the lock of a
+A fork waits up to 10 s until other threads have finished their imports. Otherwise the child would inherit the lock of a
 half-imported module and wait for that lock forever. The first delivery of a process imports many modules, and prefork
 servers fork during that delivery.
 """
@@ -49,7 +49,7 @@ class ForkSafeLock:
 
 
 class _ImportWait:
-    """Makes a fork wait until no other thread is importing, and lets no other thread import during the fork."""
+    """Delays a fork until no other thread is importing a module, and lets no other thread import during the fork."""
 
     def __init__(self) -> None:
         self._has_lock = False

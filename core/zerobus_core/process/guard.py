@@ -8,7 +8,7 @@ process uses it.
 In other threads, or if a signal is not free, the user's code is not interrupted: the delivery checks the deadline and
 the stop request when the user's code returns.
 
-The handlers raise only while ``_waited_for`` is on the stack. Therefore either the user's code has returned and its
+The handlers raise only while the guard is calling the user's code. Therefore either that code has returned and its
 result is used, or the error is raised. The code that restores the handlers cannot be interrupted.
 """
 
@@ -41,13 +41,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class SourceGuard:
     """Runs the user's code in such a way that a deadline, a stop request or a signal can end it.
 
-    Use the guard as a context manager around the calls. It raises IngestTimeoutError after ``deadline`` (a reading of
-    ``time.monotonic``, or infinity), and IngestInterruptedError after any thread sets ``stop``. If the user's code
-    suppresses the exception of a SIGINT or SIGTERM handler, the guard raises that exception again.
+    Call ``call`` and ``items`` inside a ``with`` block of the guard. They raise IngestTimeoutError after ``deadline``
+    (a reading of ``time.monotonic``, or infinity), and IngestInterruptedError after any thread sets ``stop``. If the
+    user's code suppresses the exception of a SIGINT or SIGTERM handler, the guard raises that exception again.
     """
 
     def __init__(self, deadline: float, *, stop: threading.Event | None = None) -> None:
-        """Build a guard. If ``stop`` is a StopRequest, its deadline and its protected modules apply too."""
+        """Build a guard. If ``stop`` is a StopRequest, the request's deadline and protected modules apply, too."""
         self.stop = stop
         self._deadline = min(deadline, getattr(stop, "deadline", float("inf")))
         self._protected: Collection[str] = getattr(stop, "protected_modules", ())
@@ -111,7 +111,7 @@ class SourceGuard:
             signal.pthread_kill(_main_thread_id(), signal.SIGURG)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGALRM or SIGURG: interrupt the user's code, if it is running and not protected."""
+        """Handle SIGALRM or SIGURG: interrupt the user's code if that code is running and is not protected."""
         if not self._is_waiting:
             return
         error = self._interruption_error()

@@ -33,7 +33,7 @@ class StopRequest(StopEvent):
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:
         """Build a request.
 
-        The request counts as set after ``deadline``, a reading of ``time.monotonic``: the host's own time limit.
+        ``deadline`` is the host's own time limit, a reading of ``time.monotonic``; after it, the request counts as set.
         ``protected_modules`` names modules whose code must not stop halfway: the alarm never interrupts a call of a
         function in them.
         """

@@ -5,7 +5,8 @@ flight than the service needs to stay busy.
 
 Once the limit has held a batch back, each acknowledgement raises it. A round is the time until everything in flight is
 acknowledged. The first round doubles the limit, so that a broken connection in a small delivery can duplicate only a
-batch or two. Each later round multiplies the limit by sixteen, up to ``max_unacked_bytes``. A lost stream halves it.
+batch or two. Each later round multiplies the limit by sixteen, up to ``max_unacked_bytes``. Each lost stream
+halves the limit.
 
 Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If every round
 only doubled the limit, seven rounds would pass until the limit is high enough.

@@ -2,9 +2,9 @@
 
 When a stream is lost, the first rule that applies decides:
 
-1. An error that another attempt cannot fix ends the delivery (``Fail``). There is one exception: a rejected token does
-   not end it, if no other token was rejected since the last acknowledgement. The SDK fetches another token for the next
-   stream.
+1. An error that another attempt cannot fix ends the delivery (``Fail``). There is one exception: the first
+   rejected token since the last acknowledgement does not end the delivery, because the SDK fetches another token for
+   the next stream.
 2. If ``max_attempts`` streams died while sending the same batch, the delivery ends (``Fail``), even if other batches
    are acknowledged in between.
 3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery

@@ -148,7 +148,7 @@ class Ledger:
     def oldest(self, stream: int) -> Entry | None:
         """Return the first unacknowledged entry of a stream, or None if all its batches are acknowledged.
 
-        If the stream dies, this entry is the first suspect.
+        If the stream dies, this entry's batch is the most probable cause.
         """
         in_flight = self._stream(stream, "look").in_flight
         return in_flight[0] if in_flight else None
@@ -211,8 +211,8 @@ class Ledger:
     def died(self, stream: int, reached: int) -> list[Entry]:
         """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
-        The stream's batches in flight go back to the batches that wait to be sent. Returns the entries of those that
-        may have reached the service, in row order: one of them can be the reason why the stream died.
+        All batches in flight on the stream wait to be sent again. Returns the entries of those batches in flight that
+        may have reached the service, in row order: one of these batches can be the reason why the stream died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
@@ -234,8 +234,8 @@ class Ledger:
     def admit(self, sent: RowRanges) -> None:
         """Record that another attempt may also have sent the rows in ``sent``.
 
-        Adds these rows to ``sent_before``. Those that were not yet there, and that this attempt has already sent, count
-        as resent.
+        The rows are added to ``sent_before``. A row that is new there counts as resent if this attempt has already sent
+        it.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]

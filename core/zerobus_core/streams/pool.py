@@ -188,7 +188,7 @@ class StreamPool:
             self._take_events(_SLICE)
 
     def _take_events(self, timeout: float | None, *, only_acks: bool = False) -> None:
-        """Handle all events that have arrived; with a timeout, wait up to that long for the first one."""
+        """Handle all events that have arrived; if ``timeout`` is not None, wait up to that long for the first event."""
         while True:
             try:
                 event = self._events.get_nowait() if timeout is None else self._events.get(timeout=timeout)
@@ -235,7 +235,7 @@ class StreamPool:
     # Opening and losing streams
 
     def _lanes_needed(self) -> list[Lane]:
-        """Return the lanes to use. There are never more of them than batches that were added."""
+        """Return the lanes to use: all lanes, or the first ``n`` of them if only ``n`` batches were added so far."""
         return self._lanes[: self._batches_added]
 
     def _request(self, lane: Lane, now: float) -> None:

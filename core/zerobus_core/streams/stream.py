@@ -76,7 +76,7 @@ class Listener(Protocol):
 
 
 class SdkStream(Protocol):
-    """The methods of an SDK stream that we use; ``sdk`` has one class for record streams and one for Arrow streams."""
+    """What a Stream needs of an SDK stream. ``sdk`` has one class for record streams and one for Arrow streams."""
 
     stream_id: str | None
 

@@ -132,7 +132,7 @@ def test_rows_by_the_name_of_a_function(
     assert "secret" not in masked.stdout
     assert "secret" in command_line(zerobus.workspace, "handoff", "show", *arguments, "--values").stdout
     for more, words in [
-        (["--settle", "3"], "are for a directory or glob"),
+        (["--settle", "3"], "apply only to a directory or glob"),
         (["--from", "a"], "--from needs --to"),
     ]:
         refused = command_line(zerobus.workspace, "handoff", "run", *arguments, *more, "-q")
