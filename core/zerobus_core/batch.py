@@ -96,7 +96,7 @@ class Batch:
     def parts(self) -> list[Batch]:
         """Split the batch into batches of one size: about ``sqrt(rows)``, or one per row if there are few rows.
 
-        If one row is bad, the bad row is found by splitting the batch, and then splitting the part with the bad row.
+        If a single row is bad, two rounds find it: split the batch, and then split the part that has the bad row.
         """
         return self.split(1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows))
 
@@ -133,7 +133,7 @@ class RowContent(Protocol):
     def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
         """Return the content of the rows ``start`` to ``stop - 1`` as several byte strings, called tracks.
 
-        The number of tracks depends on the columns, not on the rows. Equal rows have equal tracks in every process.
+        The number of tracks is the same for any range of rows. Equal rows have equal tracks in every process.
         Each track grows with the rows: track ``i`` of rows 0 to 9 is track ``i`` of rows 0 to 4, followed by track
         ``i`` of rows 5 to 9.
         """

@@ -27,8 +27,8 @@ def delivery_id(table: str, source_fingerprint: str | None, name: str | None = N
     """Return the delivery id that ``delivery_columns`` writes next to the row number.
 
     Every attempt with the same table, source and name gets the same id. ``name`` is the delivery's
-    ``IngestOptions.delivery_name``, or None. Raises ConfigurationError if the source has no fingerprint, because no
-    later attempt could then recognise its rows.
+    ``IngestOptions.delivery_name``, or None. Raises ConfigurationError if the source has no fingerprint, because
+    a later attempt could then not recognise the rows of the source.
     """
     if source_fingerprint is None:
         raise ConfigurationError(

@@ -157,8 +157,8 @@ class StreamManager:
     def _work(self) -> Generator[None]:
         """Run one call inside the ``with`` block; if the call raises, mark the delivery as failed: rows are missing.
 
-        The delivery stays failed even if the caller catches the error. It also fails if another call starts before this
-        one has returned, in a second thread or in the user's iterator that is producing the rows.
+        The delivery stays failed even if the caller catches the error. The delivery also fails if a second call starts
+        before the first has returned: in another thread, or in the user's iterator that is producing the rows.
         """
         if not self._is_working.acquire(blocking=False):
             self._failure = ConfigurationError(

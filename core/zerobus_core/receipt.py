@@ -99,9 +99,9 @@ class Receipt:
 
 
 def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]:
-    """Return the notes that say why a successful delivery sent no rows; empty if the delivery sent rows.
+    """Return a note if a successful delivery had no rows to send; otherwise return an empty tuple.
 
-    If the source had no rows, ``why_empty`` is the note if it is given.
+    If the source had no rows, the note is ``why_empty``, or a general text if ``why_empty`` is None.
     """
     if not counts.rows_read:
         return (why_empty or "the source had no rows, so nothing was sent",)

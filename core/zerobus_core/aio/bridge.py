@@ -132,11 +132,11 @@ class LoopBridge:
 async def run_in_thread(
     work: Callable[[LoopBridge], _Result], *, stop: threading.Event | None = None, daemon: bool = False
 ) -> _Result:
-    """Call ``work`` in a thread of its own and await its result; the thread has the caller's context variables.
+    """Call ``work`` in a new thread and await the result; the thread has the caller's context variables.
 
     ``work`` is called with a LoopBridge. On cancellation the bridge's ``stop`` is set, the thread gets at most 1 s to
-    end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, because that code does
-    not see ``stop``: the process can then end without waiting for the thread.
+    end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, which does not check
+    ``stop``: the process can then end without waiting for the thread.
     """
     loop = asyncio.get_running_loop()
     bridge = LoopBridge(loop, stop)

@@ -30,7 +30,7 @@ async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
     on_progress: Callable[[Progress], Any] | None = None,
     stop: threading.Event | None = None,
 ) -> Receipt:
-    """Deliver all of ``records`` to ``table`` and return once every row is durable: ``ingest`` for an event loop.
+    """Deliver all of ``records`` to ``table`` without blocking the event loop; return once every row is durable.
 
     ``records`` is an async iterable, or anything that ``ingest`` takes. The event loop reads an async iterable a
     bounded number of rows ahead of the delivery, and closes the iterable at the end. A synchronous iterable is read in

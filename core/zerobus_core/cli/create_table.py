@@ -67,7 +67,7 @@ def create_table(source: str, table: str, *, execute: bool, warehouse: str | Non
 
 
 def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | None, not_null: bool) -> SampledTable:
-    """Infer a table that the source's rows fit, from a sample of these rows or from all of them.
+    """Infer the schema of a table for the source's rows, from a sample of these rows or from all of them.
 
     Raises ConfigurationError for standard input, which cannot be read twice.
     """

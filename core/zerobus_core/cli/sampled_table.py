@@ -1,4 +1,4 @@
-"""Infers a table that a source's rows fit, from a sample of these rows or from all of them."""
+"""Infers the schema of a table for a source's rows, from a sample of these rows or from all of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SampledTable:
 
 
 def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:
-    """Infer a table that the first ``rows`` rows of ``source`` fit, or all rows if ``rows`` is None.
+    """Infer the schema of a table from the first ``rows`` rows of ``source``, or from all rows if ``rows`` is None.
 
     Rows that cannot be read are left out. Blocks while the source is read. Raises the errors of the source, and
     SchemaError for names or values that fit no table.

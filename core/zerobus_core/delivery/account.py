@@ -4,8 +4,8 @@ These rules hold between any two calls:
 
 1. Rows read = acknowledged + durable from an earlier attempt + in the dead-letter file + filtered by the user's
    ``transform`` + refused but not yet in the dead-letter file + not yet sent + in flight.
-2. A row may be in the table twice if it was sent again after it may have reached the service, in this attempt or an
-   earlier one. ``rows_resent`` counts every such resend, but never the first send of a row.
+2. A row may be in the table twice if it was sent again although an earlier send, in this or an earlier attempt, may
+   have reached the service. ``rows_resent`` counts every such resend, but never the first send of a row.
 3. If the attempt is killed now, its checkpoint names every row that it may have sent. Therefore a row is sent only
    after it is reserved: the checkpoint in the store says that the row may have been sent. A row is sent again only
    after ``rows_resent`` in that checkpoint includes this resend.
@@ -99,7 +99,7 @@ class Account:
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:
-        """Split the next chunk into parts, and yield each part with whether it is to be skipped.
+        """Split the next chunk, and yield each part with a bool: True if the part is to be skipped.
 
         The rows must come in order, each of them once, and must not include rows of ``left_out``. Otherwise
         ConfigurationError is raised.

@@ -23,7 +23,7 @@ _SLICE = 0.1
 
 
 class Checkpointing:
-    """Saves the account when the CheckpointKeeper says that a save is due, or when the account's rules require one.
+    """Saves the account when the CheckpointKeeper says that a save is due, and when rows can be sent only after a save.
 
     Each method except ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
     """
@@ -47,7 +47,7 @@ class Checkpointing:
         """Wait until the store says that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
         The rows are sent only if this attempt is still the newest some time after the checkpoint was saved. Without
-        this wait, a newer attempt that loaded the checkpoint before the save could overwrite it without having seen
+        this wait, a newer attempt that loaded the previous checkpoint could overwrite the saved one, and would not know
         that these rows may have been sent.
         """
         account = self._account
@@ -117,14 +117,14 @@ class Checkpointing:
         return account.is_unconfirmed
 
     def _look(self) -> None:
-        """Check for other attempts, and record what an older one may have sent.
+        """Load the stored checkpoint. If an older attempt has written it, record what that attempt may have sent.
 
-        Raises DeliverySupersededError if there is a newer attempt.
+        Raises DeliverySupersededError if a newer attempt has written it.
         """
         self._account.admit(*self._keeper.check())
 
     def save(self) -> None:
-        """Check for other attempts, and then save the account; used while rows can still be sent."""
+        """Check which attempt wrote the stored checkpoint, then save the account; used while rows can still be sent."""
         self._look()
         kept = self._account.kept()
         self._resent_kept = kept.counts.rows_resent

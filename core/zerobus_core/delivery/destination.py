@@ -34,7 +34,7 @@ def fetch_schema(
 ) -> TableSchema:
     """Fetch the table's schema within the delivery's timeout; raise IngestInterruptedError when ``stop`` is set.
 
-    Set ``refresh`` to bypass the cache if there is a checkpoint: the checkpoint is compared with the current schema.
+    Set ``refresh`` to bypass the cache, so that a checkpoint is compared with the current schema.
     """
     longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
     oldest = 0.0 if refresh else _SCHEMA_AGE
@@ -62,7 +62,8 @@ class Destination:
     ) -> Destination:
         """Build the destination: for Arrow data if ``is_arrow`` is set, otherwise for row objects.
 
-        ``version`` identifies the content of the source, for the option ``delivery_columns``; None if nothing does.
+        ``version`` is the fingerprint or the ``source_version`` of the source, or None. The option ``delivery_columns``
+        needs a version.
         """
         name = options.delivery_name
         identity = delivery_id(schema.table, version, name) if options.delivery_columns else None

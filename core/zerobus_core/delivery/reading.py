@@ -33,7 +33,7 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
 def removed_in_time(
     source: Source, options: IngestOptions, controls: Controls
 ) -> Callable[[str, int], list[RemovedRows]]:
-    """Return a function that lists what ``source.removed_since`` yields; the timeout or a stop request can end it."""
+    """Return a function like ``source.removed_since`` that returns a list; the timeout or a stop request can end it."""
     deadline = controls.deadline(options)
 
     def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:

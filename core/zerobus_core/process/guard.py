@@ -187,7 +187,7 @@ def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -
 
 
 class _NotedSignal:
-    """Replaces a signal's handler, and keeps the handler's exception in case the user's code suppresses it."""
+    """Wraps the handler of a signal, and keeps the exception that this handler raises: other code can suppress it."""
 
     def __init__(self, number: int, handler: Callable[..., Any]) -> None:
         self._number = number
@@ -215,7 +215,7 @@ class _NotedSignal:
             raise
 
     def raise_again(self) -> None:
-        """Raise the exception of the original handler, if other code has suppressed it."""
+        """Raise the exception of the original handler again if other code has suppressed it."""
         error, self._raised = self._raised, None
         if error is not None:
             raise error

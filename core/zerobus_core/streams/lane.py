@@ -6,7 +6,7 @@ When a stream is lost, the first rule that applies decides:
    rejected token since the last acknowledgement does not end the delivery, because the SDK fetches another token for
    the next stream.
 2. If ``max_attempts`` streams died while sending the same batch, the delivery ends (``Fail``), even if other batches
-   are acknowledged in between.
+   are acknowledged in that time.
 3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
    goes on with the other lanes.
 4. Otherwise the lane opens another stream after a pause with jitter (``Retry``).

@@ -234,8 +234,8 @@ class Ledger:
     def admit(self, sent: RowRanges) -> None:
         """Record that another attempt may also have sent the rows in ``sent``.
 
-        The rows are added to ``sent_before``. A row that is new there counts as resent if this attempt has already sent
-        it.
+        The rows are added to ``sent_before``. A row that was not there before counts as resent if this attempt has
+        already sent it.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]

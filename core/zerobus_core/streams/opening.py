@@ -50,7 +50,7 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams, and drop the reference to the SDK session; the streams' threads then free it."""
+        """Request no more streams, and drop the reference to the SDK session, so that the streams' threads free it."""
         # The garbage collector must not free the session, because the collector can run in any thread.
         self._open_stream = None
 

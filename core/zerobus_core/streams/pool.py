@@ -267,7 +267,7 @@ class StreamPool:
     def _rotate(self, live: LiveStream) -> None:
         """Send nothing more on a stream, and close it once everything on it is acknowledged.
 
-        The stream's lane can request another stream at once.
+        The stream's lane can request another stream immediately.
         """
         live.lane.current = None
         if not live.handed_at:
@@ -289,7 +289,7 @@ class StreamPool:
             live.lane.current = None
 
     def _on_lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
-        """Handle a stream's death: its batches in flight will be sent again, and its lane decides what follows."""
+        """Handle the loss of a stream: send its batches in flight again, and let its lane decide what follows."""
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []

@@ -130,7 +130,7 @@ class Stream:
         self._inbox.put((offset, batch))
 
     def close(self) -> None:
-        """Close the stream after the queued batches were sent; the event ``Closed`` follows.
+        """Tell the worker thread to close the stream; the event ``Closed`` follows.
 
         Call this once everything is acknowledged.
         """
