@@ -287,7 +287,7 @@ class IngestTimeoutError(ZerobusIngestError):
 class SourceChangedError(ZerobusIngestError):
     """Rows that an earlier attempt delivered have changed in the source; the next attempt starts over.
 
-    The checkpoint no longer counts any row as durable, but still says how many rows may have been sent.
+    The checkpoint no longer counts any row as durable, but still says which rows may have been sent.
     """
 
     retryable = True

@@ -249,7 +249,7 @@ class Ledger:
                 self.sent_before.add(first, last)
 
     def close_stream(self, stream: int) -> None:
-        """Record that a stream was closed while nothing was in flight on it."""
+        """Record that a stream was closed; it must have had no batch in flight."""
         if self._stream(stream, "close").in_flight:
             raise LedgerError(f"cannot close stream {stream}, which has batches in flight: {self!r}")
         del self._open[stream]

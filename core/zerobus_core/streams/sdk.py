@@ -60,7 +60,7 @@ def _sdk_of(workspace: Workspace) -> Any:
     """Return the SDK object of the workspace; all deliveries of the process share it.
 
     The object has a thread for each core, and a cache of tokens for each identity and table. It is freed when the last
-    delivery that uses it ends; if one of its streams broke, it is kept forever.
+    delivery that uses it ends, unless one of its streams broke: it is then kept forever.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)

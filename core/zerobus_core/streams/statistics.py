@@ -55,7 +55,7 @@ class PoolStatistics:
     ack_latencies: AckLatencies = field(default_factory=AckLatencies)
 
     def on_opened(self, stream_id: str | None, *, after_loss: bool) -> None:
-        """Record that a stream opened; ``after_loss`` says whether it replaces one that died."""
+        """Record that a stream opened; ``after_loss`` says whether it replaces a stream that died."""
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         self.reconnects += after_loss
