@@ -65,7 +65,7 @@ class FileSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """Always True: the fingerprint covers the versions of the files."""
+        """Always True: the fingerprint, unless it is None, covers the versions of the files."""
         return True
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class FileSource(Source):
         self._types = partition_types(self._found, schema)
 
     def _count_rows(self) -> int | None:
-        """Return the number of all rows if there are few files and each states its number of rows; None otherwise."""
+        """Return the number of all rows; None for many files, or if a file must be read to count its rows."""
         if len(self._found.files) > _MAX_ASKED:
             return None
         total = 0
@@ -110,7 +110,8 @@ class FileSource(Source):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
         chunks = self._chunks(skip)
-        # Text is converted in Python while it is read; a second thread would only compete for the interpreter.
+        # Only columnar formats are read ahead. The others are converted in Python while they are read, so a second
+        # thread would only compete for the interpreter.
         return coalesce(read_ahead(chunks) if self._is_columnar else chunks, self._chunk_rows)
 
     @property
@@ -139,7 +140,7 @@ class FileSource(Source):
         return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
-        """Return the line of a row that was read, such as "line 3"; "" if the line number is unknown."""
+        """Return the line of a row that was read, such as "line 3" or "line 3 of a.csv"; "" if it is unknown."""
         lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
         index = bisect_right(self._starts, row) - 1
         if lines is None or index < 0:
@@ -245,9 +246,11 @@ def files_source(
 ) -> FileSource:
     """Return the source that reads a path, URI, directory or glob, or several of them in the order given.
 
-    ``format`` is one of parquet, csv, jsonl, ipc, avro, excel. It is needed if neither the extension nor
-    ``options.format`` shows the format. If ``reader`` is None, the reader for the format is used. Raises
-    ConfigurationError if the files do not have the format that ``options.format`` is for.
+    ``format`` is the format of all files, whatever their extensions: parquet, csv, jsonl, ipc, avro or excel. If it is
+    None, the extensions show the format, and files with an unknown extension have the format of ``options.format``. If
+    ``reader`` is None, the reader for the format is used. Raises ConfigurationError if ``format`` is None and the
+    extensions show another format than that of ``options.format``. Also raises the errors of ``find_files`` and
+    ``source_of_found``.
     """
     chosen = format_of(options.format) if options.format is not None else None
     found = find_files(given, format=format, fallback=None if chosen is None else chosen.name)

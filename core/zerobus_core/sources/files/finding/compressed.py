@@ -1,4 +1,4 @@
-"""Reads compressed files. A damaged or truncated file always raises an error."""
+"""Reads compressed files. Damage raises an error if the compression format can detect it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _BUFFER = 256 * 1024
 def open_compressed(fs: Any, path: str, compression: str) -> Any:
     """Open a gzip, bz2, xz or zstd file and return its content as a binary file object.
 
-    Reading raises EOFError if the compressed data are truncated, or if the file has no bytes. (Even empty content has
-    some bytes after compression.)
+    Reading raises EOFError if the file has no bytes. (Even empty content has some bytes after compression.) If the
+    compressed data are truncated, reading raises EOFError, or OSError for zstd. Opening the file raises
+    ConfigurationError if the library for the compression is missing.
     """
     opened = _NonEmptyFile(fs.open(path, "rb"))
     stream: Any

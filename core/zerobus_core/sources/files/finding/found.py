@@ -44,7 +44,8 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 EXTENSIONS = frozenset({*FORMATS, *_COMPRESSIONS})
 """The extensions, in lower case, that show a file's format, and those that show its compression."""
 _KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro, .xlsx, .xls, .ods"
-# Names under which storages report a value that changes whenever the file changes. The first one that exists is used.
+# Names under which storages report a value that normally changes when the file changes. The first one with a value is
+# used.
 _VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
     "updated", "modified", "modificationTime", "created", "CRC",
@@ -63,12 +64,16 @@ class FoundFile:
     version: str | None
     """A text that changes when the file changes, such as an ETag; None if the file has no version.
 
-    For a local file, the version consists of the size, the times and the inode.
+    For a local file, the version consists of the size, the modification time, the inode and the change time; if
+    ``is_expected`` is True, the change time is left out.
     """
     part: tuple[int, int] | None = None
     """The rows to read: the position of the first row, and the position after the last row; None for all rows."""
     partitions: tuple[tuple[str, str | None], ...] = ()
-    """Names and values of the ``name=value`` directories between the source's directory and the file."""
+    """Names and values of the ``name=value`` directories between the source's directory and the file.
+
+    A value is None if the directory is Hive's name for NULL.
+    """
     is_expected: bool = False
     """Whether ``version`` was recorded earlier, so that the file has changed if its version is now different."""
 
@@ -90,7 +95,7 @@ class FoundFile:
 
     @property
     def compression(self) -> str | None:
-        """The compression of the whole file: gzip, bz2, xz or zstd; None if the file is not compressed."""
+        """The compression of the whole file, by its extension: gzip, bz2, xz or zstd; None for other extensions."""
         return _COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
 
     def open(self) -> Any:
@@ -104,7 +109,8 @@ class FoundFile:
 
         Each call of the function compares the file's present version with an earlier version. The earlier version is
         ``self.version`` if the file is local or ``is_expected`` is True. Otherwise it is the version that the file had
-        when ``watched`` was called. A change that leaves the version the same is not noticed.
+        when ``watched`` was called. For a local file, the change times in the versions are not compared. A change that
+        leaves the version the same is not noticed.
         """
         # Some storages report a file's version differently in a listing than for a single file.
         if self.is_local:
@@ -174,10 +180,11 @@ def looks_like_path(text: str) -> bool:
 def find_files(given: str | Sequence[str], *, format: str | None = None, fallback: str | None = None) -> FoundFiles:
     """Find the files of one or more paths, URIs, directories or globs.
 
-    Files in a directory or glob are sorted by path; names that begin with ``_`` or ``.`` are left out. If ``given`` has
-    several paths, their files are in the order of these paths. ``format`` is the format of all files, whatever their
-    extensions; ``fallback`` is the format of files with an unknown extension. Raises ConfigurationError if a path has
-    no files to read, if the format of a file is unknown, or if the files have several formats.
+    Files in a directory or glob are sorted by path; names that begin with ``_`` or ``.`` are left out, but not
+    partitions such as ``_day=1``. If ``given`` has several paths, their files are in the order of these paths.
+    ``format`` is the format of all files, whatever their extensions; ``fallback`` is the format of files with an
+    unknown extension. Raises ConfigurationError if a path has no files to read, if the format of a file is unknown, or
+    if the files have several formats. Also raises the errors of Location.
     """
     places = [Location(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
@@ -199,9 +206,9 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
 
 
 def holds_no_files(place: str) -> bool:
-    """Return whether a directory or glob has no files to read.
+    """Return whether a directory or glob has no files to read; False for a single file.
 
-    Raises ConfigurationError for a path that is not a glob and does not exist.
+    Raises ConfigurationError for a path that is not a glob and does not exist, and the other errors of Location.
     """
     return not Location(place).files()
 
@@ -252,9 +259,8 @@ def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that takes fsspec's info about a file of ``fs`` and returns the version of the file.
 
-    For many files, the returned function is faster than ``version_of``. For a local file or a file in an archive, it
-    returns the same version as ``version_of``. For any other file, it returns that version with the size
-    of the file in front.
+    For a local file or a file in an archive, the function calls ``version_of``. For any other file, it is faster than
+    ``version_of``, and returns the same version with the size of the file in front; None if there is no version.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)
@@ -289,7 +295,7 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
 
 
 def local_version(path: str) -> str | None:
-    """Return the version of a local file; None if ``path`` is missing, or is a pipe or a device.
+    """Return the version of a local file; None if ``path`` is not a regular file, or its status cannot be read.
 
     The version includes the change time (ctime), because no program can set it. The modification time is not enough:
     programs that copy files can set it to that of the original.

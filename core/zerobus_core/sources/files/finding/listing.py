@@ -66,7 +66,8 @@ class Location:
 
         The whole list is kept in memory only if the file system has its own recursive listing. Names that begin with
         ``_`` or ``.`` are left out, but not partitions such as ``_day=1``. Raises ConfigurationError for the directory
-        of a Delta table, and for a local pipe, socket or device.
+        of a Delta table, for a local pipe, socket or device, and for a local link to a directory if the listing is
+        recursive. If the storage fails, raises the same errors as creating the Location.
         """
         with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
@@ -87,7 +88,7 @@ class Location:
         return self._file is not None
 
     def takes(self, path: str) -> bool:
-        """Return whether the listing would contain ``path`` if a file existed there."""
+        """Return whether the listing of a directory or glob would contain ``path`` if a file existed there."""
         is_below = path.startswith(f"{self.root}/") and ".." not in path.split("/")
         return is_below and self._takes(path)
 
@@ -147,10 +148,11 @@ def _lists_by_itself(fs: Any) -> bool:
 
 
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
-    """Yield the files below a directory, at most ``depth`` levels deep, or at any depth if ``depth`` is None.
+    """Yield the infos of files below a directory, at most ``depth`` levels deep, or at any depth if it is None.
 
     ``listed`` has fsspec's info about the entries of ``directory``. If ``depth`` is None, raises ConfigurationError for
-    a link to a directory: following such links could go in circles, or list a file twice.
+    a local link to a directory, unless its name is hidden: following such links could go in circles, or list a file
+    twice.
     """
     for info in listed:
         name = str(info["name"])
