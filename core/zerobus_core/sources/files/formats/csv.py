@@ -58,7 +58,7 @@ class CsvReader:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings of the CsvFormat, because each of them can change the content of cells."""
+        """The settings of the CsvFormat; each of them can change the content of cells."""
         return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
@@ -98,7 +98,7 @@ class CsvReader:
 
 
 def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
-    """Raise ConfigurationError if no delimiter was set and the header is one name that contains a common delimiter."""
+    """Raise ConfigurationError if no delimiter was set and the only column name contains a common delimiter."""
     if len(names) == 1 and given.delimiter is None:
         for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
             if sign in names[0]:
@@ -147,7 +147,7 @@ class _Rows:
             self._take(found.end())
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
-        """Yield blocks of whole rows, each with the line number of its first row, counted from 1."""
+        """Yield blocks of whole rows, each with the number of its first line in the file, counted from 1."""
         while self._rest or self._more():
             block = self._take(self._end_of_rows())
             if block:

@@ -1,4 +1,4 @@
-"""Splits CSV text into rows and cells, by RFC 4180. Text that the RFC does not allow is an error.
+"""Splits CSV text into rows and cells, by RFC 4180 with some options. An ambiguous row is an error.
 
 All functions work on UTF-8 bytes. One match of a regular expression checks the rows of a block, and finds where the
 last whole row ends. It checks about 100 MB/s, which is fast enough to check every block that contains a quote.
@@ -16,7 +16,7 @@ _BLANKS = b" \t"
 
 
 class BrokenRowError(ValueError):
-    """Raised for an ambiguous row. The message says why the row is ambiguous, and which option resolves it."""
+    """Raised for an ambiguous row. The message says why it is ambiguous; most messages name an option to resolve it."""
 
 
 class Cell(NamedTuple):
@@ -107,10 +107,10 @@ class CsvGrammar:
         return (row for row, _ in self.rows_and_lines(data))
 
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
-        """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` at which it ends.
+        """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` after its line end.
 
-        If there is no such row, return None, and the index at which the last comment ends (0 if there are no
-        comments). ``is_last`` says that no more data follow.
+        If there is no such row, return None, and the index after the line end of the last comment (0 if there are no
+        comments). ``is_last`` says that no more data follow. Raises BrokenRowError as ``end_of_rows`` does.
         """
         end = self.end_of_rows(data, is_last=is_last)
         at = 0

@@ -23,11 +23,11 @@ _MOST_SHOWN = 20
 
 
 class ExcelReader:
-    """Reads one sheet of each file. The first line of the sheet has the column names; the lines below it are the rows.
+    """Reads one sheet of each file. The first line that is not empty has the column names; the lines below it are rows.
 
     The whole sheet is held in memory. Empty cells are NULL, and empty lines are ignored. Excel stores every number as a
-    double. A whole number becomes an int. Any other number becomes a float, but in a DECIMAL column it becomes a
-    Decimal with the digits that Excel shows: 0.1, not 0.1000000000000000055.
+    double. A whole number becomes an int. Any other number becomes a float, but in a DECIMAL column it becomes the
+    shortest Decimal that identifies the double: 0.1, not 0.1000000000000000055.
     """
 
     is_arrow = False

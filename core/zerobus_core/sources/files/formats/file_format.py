@@ -18,7 +18,7 @@ Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
 """A generator that yields the rows of a file in pieces, and returns the number of rows in the file.
 
 A piece is a pair: the position of its first row, and a list of rows or a record batch. Positions are counted from the
-start of the file, from 0. While unwanted rows are skipped, pieces without rows are yielded.
+start of the file, from 0. While unwanted rows are skipped, pieces without rows can be yielded.
 """
 
 
@@ -27,7 +27,7 @@ class FileFormat(Protocol):
 
     is_arrow: bool
     is_text: bool
-    """Whether all values are text, so that dates and numbers have to be parsed."""
+    """Whether the format stores dates as text, and perhaps numbers, so that text has to be parsed."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class FileFormat(Protocol):
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
         """Yield the wanted rows. Other rows are decoded only as far as the format requires.
 
-        Each piece that is yielded has about ``chunk_rows`` rows. If the format stores rows in blocks, a piece can have
-        the rows of one block instead.
+        ``chunk_rows`` is how many rows a piece should have. A piece can have fewer rows, and if the format is read in
+        blocks, also more.
         """
         ...

@@ -26,8 +26,8 @@ _MOST_PADDING = 8 + 2 * 64
 def has_bytes_between(opened: Any) -> bool:
     """Return whether there is more than padding between the last message and the footer.
 
-    Returns False if the footer is damaged, because pyarrow then refuses the file. Before returning, moves ``opened``
-    back to its start.
+    Returns False if the footer cannot be parsed, because pyarrow then refuses the file. Before returning, moves
+    ``opened`` back to its start.
     """
     size = opened.seek(0, 2)
     try:

@@ -37,8 +37,8 @@ _BOM = b"\xef\xbb\xbf"
 class JsonLinesFormat:
     """Reads one object per line, an array of objects, or objects that span several lines.
 
-    The first bytes of a file decide which of these it is. ``[`` begins an array. A first line that is only ``{`` begins
-    objects that span several lines. Lines end in LF or CRLF; blank lines are ignored.
+    The first bytes of a file that are not white space decide which of these it is. ``[`` begins an array. A first line
+    that is only ``{`` begins objects that span several lines. Lines end in LF or CRLF; blank lines are ignored.
     """
 
     is_arrow = False
@@ -99,12 +99,12 @@ def line_pieces(
     name: str,
     values: JsonValues = ANY_VALUES,
 ) -> Pieces:
-    """Yield the wanted rows as Pieces; each line in ``blocks`` is a row.
+    """Yield the wanted rows as Pieces; each line in ``blocks`` that is not blank is a row.
 
-    ``runs`` has the ranges of the positions of the wanted rows. The last piece can be empty. An empty block in
-    ``blocks`` means that no data have arrived for a while. Rows wait at most ``MAX_WAIT`` seconds for their piece to
-    become full. ``name`` says in errors where the lines come from. Raises ConfigurationError for a line longer than
-    ``MAX_LINE_BYTES``, and for a JSON array.
+    ``runs`` has the ranges of the positions of the wanted rows. Pieces can be empty. An empty block in ``blocks`` means
+    that no data have arrived for a while. Rows wait about ``MAX_WAIT`` seconds for their piece to become full; the time
+    is checked after each block. ``name`` says in errors where the lines come from. Raises ConfigurationError for a line
+    longer than ``MAX_LINE_BYTES``, and if the first line that is not blank begins a JSON array.
     """
     return (yield from text_pieces(_without_array(_lines(blocks, name), name), runs, chunk_rows, values))
 
@@ -128,7 +128,7 @@ def text_pieces(
     *,
     lines: RowLines | None = None,
 ) -> Pieces:
-    """Yield the rows of JSON texts, as ``line_pieces`` does for lines.
+    """Yield the wanted rows of JSON texts, as ``line_pieces`` does for lines.
 
     At each None in ``texts``, rows that have waited for ``MAX_WAIT`` seconds are yielded. Blank texts are not rows, but
     are recorded in ``lines``, because they change the line numbers of the rows after them.

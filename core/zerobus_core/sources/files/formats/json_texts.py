@@ -35,8 +35,9 @@ def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes:
     """Yield the JSON text of each value, and None after the texts that end in each block.
 
     ``is_array`` says whether the file is one array of values. ``name`` is the name of the file in errors. Raises
-    ConfigurationError for text between values or after the array, for an array that is not closed, and for a value
-    longer than ``max_bytes``.
+    ConfigurationError for an array that is not closed, has a comma without a value, or has text after it. Without an
+    array, raises it for text between values, and for an incomplete last value. In both cases, raises it if a value is
+    still incomplete after ``max_bytes`` bytes. A yielded text can be invalid JSON.
     """
     texts = _Texts(name, is_array=is_array)
     for block in blocks:
@@ -63,7 +64,7 @@ class _Texts:
         """Index in ``_data`` at which the incomplete value begins."""
         self._depth = 0
         self._is_open = not is_array
-        """Whether more values can follow: always without an array, otherwise between its brackets."""
+        """Whether more values can follow; without an array always True, with an array only between its brackets."""
         self._is_after_comma = False
         self.count = 0
 

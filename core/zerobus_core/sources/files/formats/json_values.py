@@ -7,6 +7,8 @@ parsed again with the json module if one of these is true:
 * A DECIMAL, integer or VARIANT column has a double. These columns need every number exactly.
 * A DOUBLE or FLOAT column has a double so large that it can be a whole number beyond 64 bits. Such a whole number is
   refused if the column would round it, so it is needed exactly.
+
+A line is also parsed again if orjson refuses it, or if an object in it might have the same key twice.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ _EXACT_KINDS = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
 _REALS = {Kind.FLOAT, Kind.DOUBLE}
 _INT64_BITS = 63
 _HUGE = 2.0**_INT64_BITS
-# Every whole number beyond 64 bits has at least 19 digits. A line with 1e300 but without so many digits in a row is not
-# parsed again.
+# Every whole number beyond 64 bits has at least 19 digits. A line with 1e300 in a DOUBLE column, but without so many
+# digits in a row, is not parsed again.
 _LONG_DIGITS = re.compile(rb"[0-9]{19}")
 # A number with a larger exponent has more than this many digits when it is written out; no column accepts it.
 _MAX_EXPONENT = 1_000
@@ -43,7 +45,7 @@ Settle = Callable[[Any], Any]
 
 
 class UnreadableLine(UnreadableRecord):
-    """A line that is invalid JSON. It is yielded in place of a row, and is always reported as a bad row."""
+    """A line that cannot be read as JSON. It is yielded in place of a row, and fits no table."""
 
     reason = "the line cannot be read as JSON"
 
@@ -77,7 +79,7 @@ class JsonValues:
     def row(self, line: bytes) -> Any:
         """Return the row in ``line``, which must not be blank.
 
-        For a dead letter, the row is the record in it. For invalid JSON, the row is an UnreadableLine.
+        For a dead letter, the row is the record in it. For a line that cannot be read, the row is an UnreadableLine.
         """
         try:
             value = orjson.loads(line)
@@ -89,7 +91,7 @@ class JsonValues:
         return self._exact_row(line)
 
     def rows(self, lines: Sequence[bytes]) -> list[Any]:
-        """Return the row of each line, like ``row``, but much faster, because all lines are checked together."""
+        """Return the row of each line, like ``row``, but usually much faster: ordinary lines are checked together."""
         try:
             values = list(map(orjson.loads, lines))
         except (orjson.JSONDecodeError, RecursionError):
@@ -136,7 +138,7 @@ class JsonValues:
 
 
 def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
-    """Return whether all values are objects without repeated keys, and no value is a dead letter."""
+    """Return whether certainly all values are objects without repeated keys, and no value is a dead letter."""
     if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
         return False
     # A line cannot have fewer keys than its value, so if the sums are equal, the numbers are equal in every line.
@@ -173,7 +175,7 @@ def _may_be_huge(values: Iterable[Any]) -> bool:
     numbers = list(filter(None, values))
     try:
         return bool(sum(map(abs, numbers)) >= _HUGE)
-    except TypeError:  # a value is text or a list
+    except TypeError:  # a value is not a number
         return any(map(_is_huge, numbers))
 
 

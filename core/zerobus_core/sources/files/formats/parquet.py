@@ -174,9 +174,9 @@ class DeadLetterFormat(ParquetFormat):
 
 
 def holds_dead_letters(file: FoundFile) -> bool:
-    """Return whether a Parquet file is a dead-letter file; False if the file cannot be read."""
+    """Return whether a Parquet file is a dead-letter file; False if opening it raises an OSError or a ValueError."""
     try:
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
             return MARKER in parquet.schema_arrow.names
     except (OSError, ValueError):
-        return False  # the error is raised when the file is read
+        return False  # the error is raised again when the file is read

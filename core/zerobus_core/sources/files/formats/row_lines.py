@@ -29,7 +29,7 @@ class RowLines:
     def note(self, row: int, line: int) -> None:
         """Record that row ``row`` is in line ``line``, and that the rows after it are on consecutive lines.
 
-        This is valid up to the row of the next record.
+        This holds up to the row of the next call of ``note`` or ``note_block``.
         """
         self._mark(row, line)
 
