@@ -1,4 +1,4 @@
-"""Asks a database questions about a query; the database compares all values itself, by its own rules."""
+"""Asks a database questions about a query; the database compares the query's values itself, by its own rules."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Column:
     is_aware: bool = False
     """Whether times have a time zone."""
     like: Any = None
-    """A value of the column, if one was seen."""
+    """A value like those of the column; None if none is known."""
     infinities: tuple[Condition, Condition] | None = None
-    """Two conditions if the column can hold infinite values, otherwise None.
+    """Two conditions if the column is known to allow infinite values, otherwise None.
 
     The first condition leaves out minus infinity; the second leaves out infinity and NaN.
     """
@@ -78,8 +78,9 @@ class Database:
         """Return the Column for ``name``; ``code`` is the driver's code for the column's type.
 
         For a date or timestamp column of PostgreSQL, ``Column.like`` is ``lower``, and no value is fetched. For any
-        other column, ``Column.like`` is a value fetched from the column; if the column has no values yet, returns None
-        instead of a Column. ``lower`` is the value above which rows are read; None for all rows.
+        other column, ``Column.like`` is a value fetched from the column, but not NULL and, on PostgreSQL, not infinite
+        or NaN; if the column has no such value yet, returns None instead of a Column. ``lower`` is the value above
+        which rows are read; None for all rows.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -156,6 +157,7 @@ class Database:
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
         """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
 
+        Rows with the same value are in the same part, so parts are less equal if many rows have the same value.
         Each returned value is the last value of a part; the end of the last part is not returned. The values are
         distinct and in the database's order. Only rows that meet all conditions are divided; without conditions, only
         rows in which the column is not NULL. ``rows`` must be the number of these rows.
@@ -179,14 +181,15 @@ class Database:
             cursor.close()
 
     def now(self, column: Column, clock: str | None) -> Any:
-        """Return the present time by the database's clock, in the form of the column's values.
+        """Return the present time by the database's clock, with a time zone only if the column's times have one.
 
         If ``clock`` is given, it is a SQL expression for the present time, and its value is returned instead. The
         user passes ``clock`` if the programs that write the column use a clock other than the database's.
 
         If the column's times have no time zone, it is unknown whether they are in the session's time zone or in UTC. So
-        the present time in both zones is determined, and the earlier one is returned: rows are then never read sooner
-        than the user's ``lag`` allows. For DuckDB and SQLite, the present time is always in UTC.
+        for MySQL, and if the driver returns the present time with its zone, the time in both zones is determined, and
+        the earlier one is returned: rows are then not read sooner than the user's ``lag`` allows. For DuckDB and
+        SQLite, the present time is always in UTC. Raises ConfigurationError if the clock does not return a time.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)
@@ -247,7 +250,7 @@ class _NoCursor:
 
 
 class translating_database_errors:  # noqa: N801 - a context manager
-    """Replaces a driver's error with a TransportError if the connection failed, otherwise with a ConfigurationError."""
+    """Replaces a driver's error: with a TransportError if a retry might help, otherwise with a ConfigurationError."""
 
     def __enter__(self) -> None:
         pass

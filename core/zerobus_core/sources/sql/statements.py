@@ -37,7 +37,10 @@ class Dialect:
 
     @classmethod
     def of(cls, connection: Any, paramstyle: str | None = None) -> Dialect:
-        """Return the dialect for a DB-API connection, or for the connection behind a pool's proxy."""
+        """Return the dialect for a DB-API connection, or for the connection behind a pool's proxy.
+
+        Raises ConfigurationError if the paramstyle is unknown.
+        """
         real = getattr(connection, "dbapi_connection", None) or connection
         driver = (type(real).__module__ or "").partition(".")[0].lstrip("_")
         style = paramstyle or getattr(sys.modules.get(driver), "paramstyle", None)
@@ -50,12 +53,12 @@ class Dialect:
 
     @property
     def is_postgres(self) -> bool:
-        """Whether the database uses PostgreSQL's SQL."""
+        """Whether the driver is one for PostgreSQL."""
         return self.driver in _POSTGRES
 
     @property
     def is_mysql(self) -> bool:
-        """Whether the database is MySQL or MariaDB."""
+        """Whether the driver is one for MySQL or MariaDB."""
         return self.driver in {"MySQLdb", "pymysql", "mysql", "mariadb"}
 
     def column(self, name: str) -> str:
@@ -93,7 +96,7 @@ class Dialect:
 
 
 def checked_query(query: Any) -> str:
-    """Return the query; raise ConfigurationError if it cannot become a derived table."""
+    """Return the query; raise ConfigurationError if it is not one query, or has ORDER BY outside of parentheses."""
     if not isinstance(query, str) or not query.strip():
         raise ConfigurationError(f"query must be the text of one SELECT, not {type(query).__name__}")
     tokens = _tokens(query)
@@ -111,7 +114,7 @@ def checked_query(query: Any) -> str:
 
 
 def _tokens(query: str) -> list[tuple[str, int]]:
-    """Return the tokens outside of comments and literals, each with the number of parentheses that enclose it."""
+    """Return the tokens without comments and text literals, each with the number of parentheses that enclose it."""
     from sqlglot.errors import TokenError
     from sqlglot.tokens import Tokenizer
 
@@ -131,7 +134,7 @@ def _tokens(query: str) -> list[tuple[str, int]]:
 
 
 def tables_in(query: str) -> list[str] | None:
-    """Return the sorted names of the tables in a query; None if it cannot be parsed or has no tables."""
+    """Return the sorted names, in lower case, of a query's tables; None if it cannot be parsed or has no tables."""
     import logging
 
     import sqlglot

@@ -65,7 +65,10 @@ def _plain(value: Any) -> Plain | None:  # noqa: PLR0911 - one line for each typ
 
 
 def from_plain(plain: Plain) -> Any:
-    """Return the value that ``to_plain`` converted; bytes of any kind come back as ``bytes``."""
+    """Return the value that ``to_plain`` converted; bytes of any kind come back as ``bytes``.
+
+    Raises ConfigurationError for an unknown type.
+    """
     kind, text = plain["type"], plain["value"]
     readers: dict[str, Callable[[str], Any]] = {
         "datetime": dt.datetime.fromisoformat,
@@ -87,7 +90,8 @@ def parsed(text: str, like: Any) -> Any:
     """Convert text that a person entered to the type of ``like``, an existing value of the column.
 
     If ``like`` is None, return a whole number or a datetime if the text is one, otherwise the text. Raises
-    ConfigurationError for text that is not a value of the type.
+    ConfigurationError for text that is not a value of the type, and for a time if only one of it and ``like`` has a
+    time zone.
     """
     if like is None:
         return _guessed(text)
