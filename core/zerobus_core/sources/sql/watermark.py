@@ -1,6 +1,6 @@
 """Converts a column's values to JSON and back. No I/O.
 
-The database compares a value that was converted back as equal to the original value.
+A value that was converted to JSON and back equals the value that the driver returned.
 """
 
 from __future__ import annotations
