@@ -1,7 +1,7 @@
 """Sources: objects that yield rows in ordered chunks, with stable positions and a fingerprint.
 
-``source_of`` is the entry point: it returns the Source for what the user passed, or raises a ConfigurationError that
-says what to pass instead.
+``source_of`` is the entry point: it returns the Source for what the user passed, or raises ConfigurationError if no
+source can read it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def source_of(records: Any, options: IngestOptions, schema: TableSchema | None =
 
     Takes the first item of an iterable to recognise what it yields; the source still yields that item. Without
     ``schema``, a JSON number is rounded to a double unless it is a whole number of at most 64 bits. Raises
-    ConfigurationError if ``records`` cannot be read; the error says what to pass instead.
+    ConfigurationError if no source can read ``records``, or if an option does not fit it; the error says what to do.
     """
     source = shaped(_source_of(records, options), options)
     if schema is not None:
@@ -128,7 +128,7 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
 
 
 def _lazy_source(frame: Any, options: IngestOptions) -> Source:
-    """Return a source for a LazyFrame. Each reading computes the frame again, in batches."""
+    """Return a source for a LazyFrame, which is computed in batches while the source is read."""
     from .arrow.arrow import BatchesSource, batches_of
 
     def batches() -> Iterator[Any]:
@@ -161,7 +161,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 
 
 def _schema_of(records: Any) -> Any:
-    """Return the schema of a dataset, or the schema of the columns that a Scanner selects; None for other objects."""
+    """Return the schema of the columns that a Scanner selects; for another object, its ``schema`` or None."""
     return getattr(records, "projected_schema", None) or getattr(records, "schema", None)
 
 

@@ -52,11 +52,11 @@ class TableSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: False if only ``source_version`` identifies the content."""
+        """See ``Source``: False if nothing but ``source_version`` identifies the content."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Return a hash of the schema, the length and the content, together with ``source_version`` if it is set."""
+        """Return a fingerprint made of ``source_version``, if it is set, and of the content, if it can be hashed."""
         return content_with_version(content_fingerprint(self._table), self._options)
 
     def _count_rows(self) -> int:
@@ -77,7 +77,7 @@ class TableSource(Source):
 
 
 class BatchesSource(Source):
-    """Record batches that are read one by one from a reader, a stream, or an iterable of tables or frames."""
+    """Record batches that are read one by one, for example from a reader, a stream or an iterable of tables."""
 
     is_arrow = True
 
@@ -123,7 +123,10 @@ class BatchesSource(Source):
 
 
 def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
-    """Yield the rows of a batch that are not in ``skip``; ``first`` is the position of the batch's first row."""
+    """Yield the rows of a batch that are not in ``skip``; yield one chunk without rows if all of them are.
+
+    ``first`` is the position of the batch's first row.
+    """
     for start, part in clip(batch, first, skip.without):
         yield from split(part, start)
 
@@ -131,8 +134,9 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
 def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """Yield copies of the record batches in ``items``. Each item must be a record batch, a table or a frame.
 
-    The batches are copied because the producer can reuse its buffers before the rows are durable. ``dropped`` are the
-    names in ``options.drop``. Raises ConfigurationError for an item of another kind.
+    The batches are copied because the producer can reuse its buffers before the rows are durable; large batches are
+    split. ``dropped`` are the names in ``options.drop``. Raises ConfigurationError for an item of another kind, and for
+    a frame that cannot be delivered as Arrow data.
     """
     for item in items:
         for batch in _batches_of(item, tuple(dropped)):
@@ -190,7 +194,7 @@ class DatasetSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: False if only ``source_version`` identifies the content."""
+        """See ``Source``: False if nothing but ``source_version`` identifies the content."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
@@ -327,7 +331,8 @@ def _tells_rows(fragment: Any) -> bool:
 def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
     """Return a hash of the schema and of what ``fragments`` read: the files, their row groups, and the read options.
 
-    Returns None if a fragment has no file, if a file's version is unknown, or if the read options cannot be hashed.
+    Returns None if the dataset has no file system, if a fragment has no file, if a file's version is unknown, or if the
+    read options cannot be hashed.
     """
     filesystem = getattr(dataset, "filesystem", None)
     if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):

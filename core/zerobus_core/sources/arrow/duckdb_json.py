@@ -1,4 +1,4 @@
-"""Corrects the Arrow data of DuckDB, which writes JSON as plain text, UHUGEINT as signed numbers, and BIT as bytes."""
+"""Corrects the Arrow data of DuckDB, where JSON is plain text, UHUGEINT is read as signed, and BIT is bytes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _JSON = {b"ARROW:extension:name": b"arrow.json"}
 def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     """Return a reader that yields the batches of ``reader`` after two changes.
 
-    JSON text is marked as JSON, and UHUGEINT and BIT values are corrected. ``reader`` must be a reader of ``relation``.
-    Returns ``reader`` itself if ``relation`` is not from DuckDB, or if there is nothing to mark or correct.
+    JSON text is marked as JSON, also inside nested columns. Columns of type UHUGEINT or BIT are corrected; such values
+    inside nested columns are not. ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if
+    ``relation`` is not from DuckDB.
     """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:

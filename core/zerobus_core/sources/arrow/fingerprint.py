@@ -45,7 +45,7 @@ def content_fingerprint(table: pa.Table) -> str | None:
     import pyarrow as pa
 
     file = _HashingFile()
-    # The IPC writer cuts buffers to the slice, so two tables with equal rows have equal hashes.
+    # The IPC writer cuts buffers to the slice, so data outside the slice do not change the hash.
     schema = without_dictionaries(table.schema.empty_table()).schema.remove_metadata()
     try:
         with pa.ipc.new_stream(file, schema) as stream:

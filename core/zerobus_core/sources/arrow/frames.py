@@ -1,4 +1,4 @@
-"""Converts data frames to Arrow tables, or to rows (dicts) if Arrow would change values of the frame."""
+"""Converts data frames to Arrow tables, or to rows (dicts) if Arrow might change values of the frame."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
 
 
 def frame_content(frame: Any) -> pa.Table | FrameRows | None:
-    """Return a pandas or polars frame as an Arrow table, or as rows if Arrow would change values.
+    """Return a pandas or polars frame as an Arrow table; return a pandas frame as rows if Arrow might change values.
 
-    Named index levels of a pandas frame become columns; unnamed levels are left out. NaN, NaT and NA become null.
-    Raises ConfigurationError for a frame with columns that cannot be delivered, and for a Series, a LazyFrame or a
-    Spark object. Returns None for any other object.
+    In a pandas frame, named index levels become columns, unnamed levels are left out, and NaN, NaT and NA become null.
+    A pandas frame with Python objects that Arrow cannot convert is also returned as rows. Raises ConfigurationError for
+    a frame with columns that cannot be delivered, for any other object of pandas or polars, such as a Series, and for a
+    Spark object. Returns None for objects of other libraries.
     """
     if is_instance(frame, "pandas", "DataFrame"):
         return _from_pandas(plain_pandas(frame))
@@ -36,12 +37,15 @@ def frame_content(frame: Any) -> pa.Table | FrameRows | None:
 
 
 def is_read_as_rows(item: Any) -> bool:
-    """Return whether an item is a pandas frame whose values Arrow would change."""
+    """Return whether an item must be read row by row: it is a pandas frame, and Arrow might change its values."""
     return is_instance(item, "pandas", "DataFrame") and is_changed_by_arrow(plain_pandas(item))
 
 
 def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of pandas frames; raise ConfigurationError for an item that is not a pandas frame."""
+    """Yield the rows of pandas frames.
+
+    Raises ConfigurationError for an item that is not a pandas frame, or that has columns that cannot be delivered.
+    """
     for frame in frames:
         if not is_instance(frame, "pandas", "DataFrame"):
             raise ConfigurationError(

@@ -14,7 +14,10 @@ _COLUMNAR = frozenset({"pandas", "polars", "pyarrow", "pyspark"})
 
 
 def is_instance(value: Any, package: str, *names: str) -> bool:
-    """Return whether a value is an instance of one of the package's classes; False if the package is not imported."""
+    """Return whether a value is an instance of one of the classes ``names`` of the package or module ``package``.
+
+    Returns False if ``package`` was not imported.
+    """
     module = sys.modules.get(package)
     if module is None:
         return False
@@ -24,7 +27,7 @@ def is_instance(value: Any, package: str, *names: str) -> bool:
 
 
 def columnar_package(value: Any) -> str | None:
-    """Return the data frame library that defines the value's class or one of its base classes; None if none does."""
+    """Return which of pandas, polars, pyarrow and pyspark defines the value's class or a base class; None if none."""
     for kind in type(value).__mro__:
         # Classes that are made while a program runs, for example by protobuf's message factory, can have no module.
         package = (getattr(kind, "__module__", None) or "").partition(".")[0]

@@ -76,9 +76,10 @@ def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColum
 
 
 def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
-    """Return ``table`` with the named range index from its metadata as a column; ``table`` itself if there is none.
+    """Return ``table`` with the named range index from its metadata as a column.
 
-    Raises ConfigurationError as ``RangeColumn.added_to`` does.
+    Returns ``table`` itself if there is no such index, or if its name is in ``dropped``. Raises ConfigurationError as
+    ``RangeColumn.added_to`` does.
     """
     found = range_column(table.schema, dropped)
     if found is None:

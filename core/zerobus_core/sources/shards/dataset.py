@@ -42,7 +42,7 @@ def split_dataset(dataset: Any, n: int) -> list[dict[str, Any]]:
 def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: IngestOptions) -> Source:
     """Return the source that reads ``shard`` of ``dataset``.
 
-    Raises ConfigurationError if ``dataset`` is not the dataset that was split.
+    Raises ConfigurationError if ``dataset`` is not the dataset that was split, or has changed since then.
     """
     from ..arrow.arrow import DatasetSource
 

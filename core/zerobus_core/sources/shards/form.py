@@ -65,7 +65,8 @@ def shard_facts(records: Any) -> dict[str, Any] | None:
 def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the shard as a plain dict.
 
-    Raises ConfigurationError if this release cannot read the shard, or if a SQL shard was changed after the split.
+    Raises ConfigurationError if this release cannot read the shard, or if the fingerprint of a SQL shard shows that
+    the shard was changed after the split.
     """
     plain = dict(shard)
     if plain[MARK] != VERSION or set(plain) != _FIELDS.get(plain.get("kind", ""), set()):
@@ -93,7 +94,10 @@ def split_id(*facts: Any) -> str:
 
 
 def sql_fingerprint_of(shard: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a SQL shard; it is a hash of the query, the key and the range of the key."""
+    """Return the fingerprint of a SQL shard.
+
+    It is a hash of the query, the key, the range of the key, the index of the shard, and the number of shards.
+    """
     return fingerprint_of(shard["index"], shard["of"], *(shard[name] for name in ("query", "key", *_RANGE)))
 
 

@@ -1,4 +1,4 @@
-"""Reads one shard, if its source has not changed since the split."""
+"""Reads one shard; refuses it if its files or its dataset have changed since the split."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
     ``SqlQuery`` of the same text. The ``connect`` of a ``SqlQuery`` is called in the process that reads the shard.
-    ``read_shard`` itself reads no data. Raises ConfigurationError if ``shard`` is not a shard of such a source.
+    ``read_shard`` itself reads no data. Raises ConfigurationError if ``shard`` is not a shard of this kind of source,
+    or if it is a shard of another query. Whether it is a shard of these files or this dataset is checked only when the
+    shard is read.
     """
     if not is_shard(shard):
         raise ConfigurationError(

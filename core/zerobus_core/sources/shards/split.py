@@ -34,10 +34,11 @@ def split_source(
     ranges: Literal["quantiles", "even"] = "quantiles",
     format: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Split ``source`` into at most ``n`` shards of about equal size, in a fixed order.
+    """Split ``source`` into at most ``n`` shards, in a fixed order; a query can have one more, see below.
 
-    Each shard is a dict of JSON-compatible values that takes a few hundred bytes, and has a fingerprint of its own.
-    Every row is in exactly one shard. Blocks. Raises ConfigurationError if ``source`` cannot be split.
+    Each shard is a dict of JSON-compatible values that usually takes a few hundred bytes, and has a fingerprint of its
+    own. The shards have about the same size, as far as the source can be divided. Every row is in exactly one shard.
+    Blocks. Raises ConfigurationError if ``source`` cannot be split.
 
     * Files: a path or URI of files, a directory, a glob, or a list of them. ``format`` names the format of the files if
       their extensions do not show it. Files are not cut, except for Parquet files that are large compared with a shard:
@@ -47,15 +48,15 @@ def split_source(
     * A ``SqlQuery``; ``by`` is the name of its key column. Each shard has the rows in a range of the key; the first
       range has no lower end, and the last has no upper end. One more shard has the rows whose key is NULL, if there are
       any. With ``ranges="quantiles"``, the ranges have about equally many rows, and the database sorts all keys. With
-      ``"even"``, the database is asked only for the smallest and the greatest key, and the range between them is
-      divided evenly; the keys must be numbers, dates or times. A row's key must not change before all shards are read.
-      Pass ``read_shard(query, shard)`` to ``ingest``.
+      ``"even"``, the range between the smallest and the greatest key is divided evenly, without a sort, so the numbers
+      of rows can differ; the keys must be numbers, dates or timestamps. A row's key must not change before all shards
+      are read. Pass ``read_shard(query, shard)`` to ``ingest``.
 
     Returns fewer than ``n`` shards if there are not enough files, row groups or keys for ``n``. Returns an empty list
-    if a glob finds no files or a query has no rows. If any file of the source was added, removed or changed since the
-    split, reading a shard of the source raises ConfigurationError; for a folder that keeps receiving files, use
-    ``NewFiles``. A database cannot show that rows have changed: a row that is inserted after the split is delivered if
-    the shard of its key is read after the insertion.
+    if a glob or a dataset has no files, or a query has no rows. If any file of the source was added, removed or changed
+    since the split, reading a shard of the source raises ConfigurationError; for a folder that keeps receiving files,
+    use ``NewFiles``. A database cannot show that rows have changed: a row that is inserted after the split is delivered
+    if there is a shard for its key, and this shard is read after the insertion.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
