@@ -34,7 +34,7 @@ HEARTBEAT = 0.25
 
 
 class Heartbeat:
-    """Decides when a source must yield an empty chunk, because it has found no rows for some time."""
+    """Decides when a source that finds no rows must yield an empty chunk."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -85,7 +85,8 @@ def clip(
 def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
     """Yield a record batch as chunks of at most about ``MAX_CHUNK_BYTES``, without copying its data.
 
-    ``first_row`` is the position of the batch's first row. An empty batch is one chunk.
+    ``first_row`` is the position of the batch's first row. An empty batch is one chunk. A batch that is too large is
+    cut into chunks of equally many rows; if its rows differ in size, so do the chunks.
     """
     # get_total_buffer_size() is 100 times faster than nbytes, but measures whole buffers. Any number of nulls can share
     # one small buffer, so its result is not used for a batch with many rows.
@@ -103,8 +104,8 @@ def coalesce(
     """Join consecutive small chunks, and yield the joined chunks.
 
     A joined chunk is yielded when it has ``chunk_rows`` rows, when the next chunk would make it too large or cannot be
-    joined to it, or when its first rows have waited for ``MAX_WAIT`` seconds. Chunks without rows are passed on only as
-    often as ``Heartbeat`` requires.
+    joined to it, when its first rows have waited for ``MAX_WAIT`` seconds, or at the end. The time is checked only when
+    ``chunks`` yields. Chunks without rows are passed on only as often as ``Heartbeat`` requires.
     """
     held: list[Chunk] = []
     rows = size = 0
@@ -172,7 +173,7 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 
 
 def without_dictionaries(table: pa.Table) -> pa.Table:
-    """Return the table with its dictionary columns decoded.
+    """Return the table with its dictionary columns decoded; dictionaries inside nested columns stay.
 
     This must be done before chunks are joined: a joined column can have more distinct values than the index type of its
     dictionary can count.

@@ -17,7 +17,7 @@ __all__ = ["OriginSource"]
 
 
 class OriginSource(ChangedSource):
-    """A source that has the rows of another source; its chunks also say which file each row is from.
+    """A source that has the rows of another source; if they are from files, its chunks say which file each is from.
 
     Raises ConfigurationError if ``metadata_columns`` asks for file names and the other source has no files.
     """

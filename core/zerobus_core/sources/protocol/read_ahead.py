@@ -16,7 +16,8 @@ from .chunking import HEARTBEAT
 
 __all__ = ["read_ahead"]
 
-# The number of chunks that are read, or being read, besides the one that is being encoded. Each has at most 16 MiB.
+# The number of chunks that are read, or being read, besides the one that is being encoded. Each has at most about
+# 16 MiB.
 _AHEAD = 2
 # Seconds to wait for a read that is not needed any more. The read can be stuck; the task ends anyway.
 _STOP_TIMEOUT = 0.25

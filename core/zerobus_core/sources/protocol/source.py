@@ -65,7 +65,7 @@ def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | N
 
 @runtime_checkable
 class SourceLike(Protocol):
-    """The attributes that an object needs to be accepted as ``records``.
+    """The members that an object of the user's own class needs to be used as a source.
 
     The object must yield rows in a repeatable order: if it is read twice with the same fingerprint, both readings yield
     the same rows at the same positions.
@@ -78,7 +78,7 @@ class SourceLike(Protocol):
 
     @property
     def is_arrow(self) -> bool:
-        """Whether all chunks hold Arrow record batches; if False, no chunk does."""
+        """Whether all chunks that have rows hold Arrow record batches; if False, no chunk does."""
         ...
 
     @property
@@ -117,7 +117,7 @@ class Source(ABC):
         """Whether the fingerprint always changes when the content changes.
 
         This is so if the fingerprint is made from the content or from the versions of files. If True, durable rows are
-        skipped without being read. If False, durable rows are read again and compared.
+        skipped without a comparison. If False, durable rows are read again and compared with those that were delivered.
         """
         return False
 
@@ -252,9 +252,9 @@ def origins_of(
 ) -> Iterator[Origin]:
     """Yield the origins of the rows from ``first_row`` up to, but not including, ``stop_row``.
 
-    The source reads one file after another. ``starts`` and ``files`` have one item for each file that the source has
-    begun to read. An item of ``starts`` is the position of the first row read from the file. An item of ``files`` is
-    the file's path and the number of the same row in the file, counted from 0.
+    The source reads one piece of a file after another; a piece is often the whole file. ``starts`` has the position of
+    the first row of each piece that the source has begun to read. For each of these pieces, in the same order,
+    ``files`` has the path of the file, and the number of the same row in the file, counted from 0.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:
@@ -280,7 +280,11 @@ def source_from(given: SourceLike) -> Source:
 
 
 class _WrappedSource(Source):
-    """Wraps a user's source; if the user's source lacks a member of ``Source``, the default applies."""
+    """Wraps a user's source that is not a Source.
+
+    The members of ``SourceLike`` and some further members are those of the user's source, if it has them. All other
+    members have the defaults of ``Source``.
+    """
 
     def __init__(self, given: SourceLike) -> None:
         self._given = given

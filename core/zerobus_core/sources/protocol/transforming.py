@@ -67,7 +67,8 @@ class TransformedSource(ChangedSource):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that the function returns, without those in ``skip``.
 
-        The function is called for every row, even if the row that it returns is in ``skip``.
+        The function is called for every row, even if the row that it returns is in ``skip``. Only an UnreadableRecord
+        is passed on without calling the function.
         """
         self._filtered = 0
         self._runs.clear()
@@ -146,8 +147,8 @@ class TransformedSource(ChangedSource):
 def _function_of(given: Any) -> Callable[[Any], Any]:
     """Return ``given`` if it is a function; if it is a text ``module:name``, return the function of that name.
 
-    Modules in the current directory can be imported too. Raises ConfigurationError if the import fails, or if what was
-    imported cannot be called.
+    Modules in the current directory can be imported too. Raises ConfigurationError if the module or the name in it is
+    not found, or if what was found cannot be called.
     """
     if callable(given):
         return given  # type: ignore[no-any-return]

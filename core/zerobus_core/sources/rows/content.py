@@ -1,7 +1,7 @@
 """A hash of row objects that depends on the type and the value of every field.
 
-Values of Python's plain types are hashed as pickle writes them. Any other object is hashed as the name of its type
-together with its content. The pickled bytes are only hashed, never stored or unpickled.
+Values of Python's plain types are hashed as pickle writes them. Any other object whose content can be determined is
+hashed as the name of its type together with its content. The pickled bytes are only hashed, never stored or unpickled.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ def sql_fingerprint(
     """Return a hash of the statement, its parameters, its order and the database; None without ``order_by``.
 
     ``order_by`` is the order that the user states: without an order, positions of rows would have no meaning. The
-    statement is hashed as written: white space is part of literals, and a line end can end a comment. ``database``
-    distinguishes databases in which the same statement can run. The hash does not show whether the rows have changed;
-    only the user can know that.
+    statement is hashed as written, except for white space around it: inside, white space can be part of a literal, and
+    a line end can end a comment. ``database`` distinguishes databases in which the same statement can run. The hash
+    does not show whether the rows have changed; only the user can know that.
     """
     if not order_by:
         return None

@@ -22,7 +22,7 @@ Call: TypeAlias = Callable[[], Any]
 
 # All of these are seconds.
 _STEP = 0.1
-# If the database does not get the cancellation in this time, the statement continues there; the task ends anyway.
+# If the database does not get the cancellation in this time, the statement can continue there; the task ends anyway.
 _CANCEL_TIMEOUT = 0.25
 # How long to wait until the connection is closed. After the last row, nothing else is waited for.
 _CLOSE_TIMEOUT = 5.0
@@ -34,10 +34,11 @@ class CursorThread:
     """The result of a statement, read like a cursor.
 
     Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
-    daemon thread makes all calls of the connection, since some drivers bind a connection to its thread.
+    daemon thread makes all calls of the connection, since some drivers bind a connection to its thread; only the call
+    that cancels a statement comes from another thread.
 
-    If a signal interrupts the wait for a call, the call continues in that thread. The database is asked to cancel the
-    statement, and the process can end without waiting for the thread.
+    If a signal interrupts the wait for a call, the call continues in the daemon thread. The database is asked to cancel
+    the statement if the driver can do that, and the process can end without waiting for the thread.
 
     ``connect`` also runs in the thread. It can ask Airflow for the connection's fields: Airflow allows requests to its
     supervisor from any thread, and sends them one after the other.
@@ -148,7 +149,7 @@ class CursorThread:
                 _log.warning("Closing the connection %s failed", self._name, exc_info=True)
 
     def _cancel(self) -> None:
-        """Ask the database to cancel the statement, if the driver allows that from another thread."""
+        """Ask the database to cancel the statement, if the connection or the cursor has a method for that."""
         for owner, name in ((self._connection, "interrupt"), (self._connection, "cancel"), (self._cursor, "cancel")):
             cancel = getattr(owner, name, None)
             if cancel is not None:

@@ -3,16 +3,17 @@
 Drivers return JSON as text or as parsed values, intervals as timedeltas, and MySQL's booleans as numbers or bytes. The
 type codes in the cursor's ``description`` (PEP 249) determine the conversion; nothing is guessed from the values.
 
-Each line below begins with a type of the database; the types after "for" are those of the table's column. Values of
-other types are left unchanged.
+Each line below begins with a type of the database; the types after "for" are those of the table's column. All other
+values are left unchanged.
 
-* json and jsonb: become the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING
+* JSON (PostgreSQL: json, jsonb): becomes the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING
 * interval: stays text for STRING and VARIANT; refused if the driver returns a timedelta
 * arrays: become a list for ARRAY and VARIANT, and JSON text for STRING
 * DuckDB's TIMESTAMP_NS: refused, since the cursor drops the nanoseconds
-* DuckDB's STRUCT and MAP: each member is converted by its own type
-* DuckDB's UNION: refused if a member needs a conversion, since the cursor does not say which member a value is
-* MySQL's tinyint(1) and bit(1): become True or False for BOOLEAN
+* DuckDB's STRUCT and MAP: each member, or each value of the map, is converted by its own type
+* DuckDB's UNION: if a member needs a conversion, all values but booleans, ints and floats are refused, since the cursor
+  does not say which member a value is
+* MySQL's tinyint(1) and bit(1), and PostgreSQL's bit(1): become True or False for BOOLEAN
 * MySQL's bit(n): becomes a whole number for columns of whole numbers
 """
 
@@ -53,7 +54,7 @@ _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseColumn:
-    """A column of a result whose values need a conversion, because they have a driver's own form."""
+    """A column of a result whose values can need a conversion, because they have a driver's own form."""
 
     name: str
     form: str
@@ -62,16 +63,16 @@ class DatabaseColumn:
     One of ``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map`` and ``union``.
     """
     is_text: bool = False
-    """Whether the driver returns text instead of a parsed value."""
+    """For JSON: whether the driver returns text instead of a parsed value."""
     is_array: bool = False
     parse_array: Convert | None = None
     """A function that parses the text of an array, for a driver that returns some arrays as text."""
     members: tuple[DatabaseColumn, ...] = ()
-    """The members of a ``struct`` or ``union`` that need a conversion; for a ``map``, its values if they need one."""
+    """The members of a ``struct`` or ``union`` that can need a conversion; for a ``map``, its values."""
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
-    """Return the columns of an executed statement that need a conversion; call this only in the cursor's thread."""
+    """Return the columns of an executed statement that can need a conversion; call this only in the cursor's thread."""
     describe = next((_DRIVERS[root] for root in _packages(cursor) if root in _DRIVERS), None)
     if describe is None or cursor.description is None:
         return ()
@@ -97,7 +98,7 @@ def _of_postgres(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
 
 
 def _gives_text(cursor: Any, code: int) -> bool:
-    """Return whether the driver is set to return JSON as text."""
+    """Return whether the driver is set to return JSON as text; False if that cannot be determined."""
     try:
         if "psycopg" in _packages(cursor):
             loader = cursor.adapters.get_loader(code, import_module("psycopg.pq").Format.TEXT)
@@ -170,9 +171,9 @@ class DatabaseRows:
         }
 
     def records(self, rows: Sequence[Any], *, as_tuples: bool = False) -> Iterable[Any]:
-        """Return each row as a dict. A row that is already a mapping is copied only if a value has to be converted.
+        """Return each row as a dict. A row that is already a mapping is copied only if a column has to be converted.
 
-        With ``as_tuples``, the result is TupleRows if the driver returns tuples and no value needs a conversion.
+        With ``as_tuples``, the result is TupleRows if the driver returns tuples and no column has to be converted.
         """
         kinds = set(map(type, rows))
         is_listed = all(issubclass(kind, tuple | list) for kind in kinds)
@@ -264,7 +265,7 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Return a function that leaves booleans and numbers of a UNION unchanged and refuses all its other values.
+    """Return a function that leaves booleans, ints and floats of a UNION unchanged and refuses all its other values.
 
     They are refused because the cursor does not say which member a value is, so it is unknown whether the value needs a
     conversion. Returns None if no member of the UNION needs a conversion.
@@ -336,7 +337,7 @@ def _cut_off(value: Any) -> Any:
 
 
 def _boolean(value: Any) -> Any:
-    """Return the boolean for a driver's 0 or 1; return any other value unchanged, so that it is refused later."""
+    """Return the boolean for a driver's 0 or 1; any other value does not become a boolean, so it is refused later."""
     if isinstance(value, bytes) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | str) and value in {0, 1, "0", "1"}:

@@ -1,4 +1,4 @@
-"""Executes statements so that, with every driver, the rows of a result stay in the database until they are fetched.
+"""Executes statements so that, with most drivers, the rows of a result stay in the database until they are fetched.
 
 Also prevents drivers from changing values: PostgreSQL's intervals are read as the database's text, because a
 ``timedelta`` turns a month into 30 days.
@@ -14,11 +14,11 @@ __all__ = ["execute_on_server"]
 
 
 def execute_on_server(connection: Any, sql: str, parameters: Any = None, *, as_text: bool = False) -> Any:
-    """Execute ``sql`` on a DB-API connection and return the cursor; rows stay in the database until they are fetched.
+    """Execute ``sql`` on a DB-API connection and return the cursor.
 
-    Most drivers work this way by default. psycopg, psycopg2, MySQLdb and pymysql would read the whole result into the
-    client, so a special kind of cursor is used for them. Blocks while the database executes the statement; raises the
-    driver's own errors.
+    With most drivers, the rows stay in the database until they are fetched. psycopg, psycopg2, MySQLdb and pymysql
+    would read the whole result into the client, so a special kind of cursor is used for them. Blocks while the database
+    executes the statement; raises the driver's own errors.
 
     With ``as_text``, PostgreSQL's JSON is returned as text, so that ``DatabaseRows`` gets all digits of its numbers.
     Otherwise the driver parses the JSON.

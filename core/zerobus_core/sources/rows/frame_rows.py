@@ -1,7 +1,7 @@
 """Recognises pandas frames whose objects Arrow would change, and reads their rows as dicts.
 
-Arrow infers one type for a column of objects, and changes the values to fit it: dicts get each other's keys, dates
-become datetimes, ``True`` among numbers becomes 1. Only objects of a single plain type stay unchanged.
+Arrow infers one type for a column of objects, and can change the values to fit it: dicts get each other's keys, dates
+become datetimes, ``True`` among numbers becomes 1. Only objects of a single plain type are sure to stay unchanged.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def has_objects(frame: Any) -> bool:
 def is_changed_by_arrow(frame: Any) -> bool:
     """Return whether Arrow might change values of a pandas frame.
 
-    This is so if a column holds objects that are not all of one plain type.
+    This is so if a column of objects has values of several types, of a type that is not plain, or that Arrow may not
+    represent exactly, such as ints of more than 64 bits or datetimes in several time zones. Missing values are ignored.
     """
     return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
 

@@ -54,7 +54,7 @@ def content_with_version(content: str | None, options: IngestOptions) -> str | N
 
     ``content`` is a hash of the data, or None if they cannot be hashed. If ``content`` or ``source_version`` is
     missing, the fingerprint is made of the other one; if both are missing, it is None. ``source_version`` does not
-    replace the hash, because a delivery of different rows with the same version would then skip them as durable.
+    replace the hash, so different rows have different fingerprints even if their version is the same.
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
     return "+".join(known) or None
@@ -71,7 +71,7 @@ def check_length(total: int, skip: RowRanges) -> None:
 
 
 class SequenceSource(Source):
-    """Rows in memory that can be indexed by position; can be read many times."""
+    """A sequence of rows, which can be indexed by position; can be read many times."""
 
     def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
         self._rows = rows
@@ -81,7 +81,7 @@ class SequenceSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: False if only ``source_version`` identifies the content."""
+        """See ``Source``: False if nothing but ``source_version`` identifies the content."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
@@ -105,7 +105,8 @@ class OneShotIterable:
     """An iterable that the user passed. Its iterator can be read by only one delivery.
 
     The iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Without this
-    check, the later delivery would succeed, but lack the rows that the earlier delivery has taken.
+    check, the later delivery would succeed, but lack the rows that the earlier delivery has taken. A finished iterator
+    can be forgotten, see ``forget``.
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
@@ -134,7 +135,7 @@ class OneShotIterable:
 
     @property
     def can_start_again(self) -> bool:
-        """Whether ``take`` can be called a second time."""
+        """Whether ``take`` can be called a second time, because the iterable is not itself an iterator."""
         return not isinstance(self._records, Iterator)
 
     def peek(self) -> Any:
@@ -279,7 +280,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if two rows are the same mutable object: the values of the earlier row are then lost."""
+    """Raise ConfigurationError if two rows are the same mutable object: the earlier row can have lost its values."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}

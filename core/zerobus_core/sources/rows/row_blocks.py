@@ -1,4 +1,4 @@
-"""Takes many rows at once from blocks of rows, such as results of ``fetchmany``; single rows take longer."""
+"""Takes many rows at once from blocks of rows, such as results of ``fetchmany``; taking single rows is slower."""
 
 from __future__ import annotations
 
