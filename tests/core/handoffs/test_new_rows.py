@@ -15,7 +15,7 @@ import pytest
 from zerobus_core import ConfigurationError, Handoff, NewRows, Receipt, TransportError, hand_over
 from zerobus_core.errors import WatermarkPrecisionError
 from zerobus_core.handoffs import Owner
-from zerobus_core.sources.sql.statements import Condition, Dialect, checked_query, tables_in
+from zerobus_core.sources.sql.statements import VALUE, Condition, Dialect, checked_query, tables_in
 from zerobus_local import LocalZerobus
 
 
@@ -134,7 +134,7 @@ def test_the_newest_rows_wait_if_lag_rows_says_so(orders: Orders) -> None:
         ({"lag": float("nan")}, "lag must be"),
         ({"lag_rows": -1}, "lag_rows must be"),
         ({"column": ""}, "column must be"),
-        ({"column": "a{}"}, "column must be"),
+        ({"column": "a\0"}, "column must be"),
         ({"key": [1]}, "key must be"),
         ({"initial": object()}, "cannot be a watermark"),
         ({"initial": True}, "cannot be a watermark"),
@@ -252,7 +252,7 @@ def test_values_are_bound_in_the_style_of_the_driver(style: str, marks: str, val
     one, two = marks.split()
     query = "SELECT 5 % 3 AS c FROM t WHERE a LIKE '%x'"
     sql, bound = dialect(style).statement(
-        "*", query, [Condition("c > {}", (1,)), Condition("c <= {}", (2,))], ["c", "d"]
+        "*", query, [Condition(f"c > {VALUE}", (1,)), Condition(f"c <= {VALUE}", (2,))], ["c", "d"]
     )
     inner = query.replace("%", "%%") if "format" in style else query
     assert sql == f"SELECT * FROM (\n{inner}\n) q WHERE c > {one} AND c <= {two} ORDER BY c, d"
@@ -260,6 +260,25 @@ def test_values_are_bound_in_the_style_of_the_driver(style: str, marks: str, val
     assert dialect(style).statement("*", query, [Condition("1 = 0")]) == (
         f"SELECT * FROM (\n{query}\n) q WHERE 1 = 0", None
     )  # fmt: skip
+
+
+def test_names_with_percent_signs_and_braces_are_used_as_they_are() -> None:
+    column = dialect("pyformat").column("a%b{}")
+    sql, bound = dialect("pyformat").statement(column, "SELECT 1", [Condition(f"{column} > {VALUE}", (7,))], [column])
+    assert sql % tuple(bound) == 'SELECT q."a%b{}" FROM (\nSELECT 1\n) q WHERE q."a%b{}" > 7 ORDER BY q."a%b{}"'
+
+
+def test_rows_are_new_by_a_column_with_a_percent_sign_and_braces(orders: Orders) -> None:
+    orders.insert((1, "2026-01-01"), (2, "2026-01-02"))
+    source = orders.source('SELECT id, at, id AS "a%b{}" FROM orders', column="a%b{}")
+
+    def run() -> Receipt:
+        options = {"drop": ["a%b{}"]}
+        return hand_over(orders.zerobus.workspace, orders.table, source, state=orders.state, options=options)
+
+    assert run().rows_acked == 2
+    orders.insert((3, "2026-01-03"))
+    assert run().rows_acked == 1
 
 
 def test_names_are_quoted_as_the_database_quotes() -> None:

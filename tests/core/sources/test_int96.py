@@ -53,3 +53,11 @@ def test_a_row_with_nanoseconds_is_named(zerobus: LocalZerobus, table_name: str,
     zerobus.create_table(f"CREATE TABLE {table_name} (at TIMESTAMP)")
     with pytest.raises(RecordError, match="row 2, field at"):
         ingest(zerobus.workspace, table_name, write(tmp_path / "x.parquet", at=NANOSECONDS))
+
+
+def test_a_far_time_keeps_its_year_next_to_a_column_with_nanoseconds(tmp_path: Path) -> None:
+    far = pa.array([datetime(9999, 12, 31), None], pa.timestamp("us"))
+    path = write(tmp_path / "x.parquet", far=far, at=pa.array([1, 2_000], pa.timestamp("ns")))
+    chunks = source_of(path, IngestOptions(drop=["at"])).chunks(RowRanges())
+    kept = [value for chunk in chunks for value in chunk.rows.column("far").to_pylist()]  # type: ignore[union-attr]
+    assert kept == far.to_pylist()

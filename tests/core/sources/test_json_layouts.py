@@ -114,6 +114,12 @@ def test_an_array_without_values_has_no_rows(tmp_path: Path) -> None:
         assert rows_of(tmp_path / "x.json", content) == []
 
 
+@pytest.mark.parametrize("blocks", [[b'[][{"a": 1}]'], [b"[]", b'[{"a": 1}]'], [b"[ ]\n", b"\n", b"[]"]])
+def test_a_second_array_is_refused_wherever_a_block_ends(blocks: list[bytes]) -> None:
+    with pytest.raises(ConfigurationError, match="text after|unexpected text"):
+        list(json_texts(iter(blocks), "x.json", is_array=True, max_bytes=1_000))
+
+
 def test_values_of_an_array_that_are_not_records_are_bad_rows(
     zerobus: LocalZerobus, table_name: str, tmp_path: Path
 ) -> None:

@@ -127,6 +127,10 @@ def test_shards_hold_no_secret_of_the_uri_that_was_split_and_are_read_with_it(tm
     assert sorted(rows) == list(range(total))
 
 
+def test_an_empty_list_of_files_has_no_shards() -> None:
+    assert split_source([], 2) == []
+
+
 def test_an_empty_glob_has_no_shards(tmp_path: Path) -> None:
     assert split_source(f"{tmp_path}/*.parquet", 4) == []
 

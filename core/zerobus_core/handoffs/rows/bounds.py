@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError, WatermarkPrecisionError
-from ...sources.sql.statements import Condition
+from ...sources.sql.statements import VALUE, Condition
 
 if TYPE_CHECKING:
     from ...sources.sql.database import Column
@@ -28,7 +28,7 @@ def after(column: Column, lower: Any) -> list[Condition]:
     If ``lower`` is None, they select all values except NULL, NaN and both infinities.
     """
     if lower is not None:
-        first = Condition(f"{column.sql} > {{}}", (lower,))
+        first = Condition(f"{column.sql} > {VALUE}", (lower,))
     else:
         first = column.infinities[0] if column.infinities else Condition(f"{column.sql} IS NOT NULL")
     return [first, column.infinities[1]] if column.infinities else [first]

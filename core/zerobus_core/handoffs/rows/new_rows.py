@@ -19,7 +19,7 @@ from ...sources.rows.row_blocks import RowBlocks
 from ...sources.sql import watermark
 from ...sources.sql.database import Column, Database, ask, translating_database_errors
 from ...sources.sql.names import checked_name, spelled
-from ...sources.sql.statements import Condition, checked_query, tables_in
+from ...sources.sql.statements import VALUE, Condition, checked_query, tables_in
 from ..source import Bounds, Context, IntervalSource, Plan
 from .bounds import after, check_comparable, checked_lag, checked_lag_rows, precision_error
 from .ranges import conditions_of_part, parts_of_range
@@ -152,7 +152,7 @@ class NewRows(IntervalSource):
             return None, notes, True
         end = watermark.to_plain(upper, self._column)
         again = watermark.from_plain(end)
-        is_found = database.count([Condition(f"{column.sql} = {{}}", (again,))]) > 0
+        is_found = database.count([Condition(f"{column.sql} = {VALUE}", (again,))]) > 0
         return Plan(end=end), notes, is_found
 
     def _described(self, database: Database) -> tuple[str, Any]:
@@ -191,7 +191,7 @@ class NewRows(IntervalSource):
         bound = database.now(column, self._clock) - dt.timedelta(seconds=self._lag or 0.0)
         if column.is_date:
             bound = bound.date()
-        return [Condition(f"{column.sql} <= {{}}", (bound,))]
+        return [Condition(f"{column.sql} <= {VALUE}", (bound,))]
 
     def _newest(self, database: Database, column: Column, conditions: list[Condition]) -> Any:
         if self._lag_rows:
@@ -216,7 +216,7 @@ class NewRows(IntervalSource):
         if last is not None and last.end is not None:
             lower = last.start or self._initial
             former = after(column, None if lower is None else watermark.from_plain(lower))
-            former.append(Condition(f"{sql} <= {{}}", (watermark.from_plain(last.end),)))
+            former.append(Condition(f"{sql} <= {VALUE}", (watermark.from_plain(last.end),)))
             notes["late_rows"] = max(0, database.count(former) - last.counts.get("rows_read", 0))
         return {name: count for name, count in notes.items() if count}
 
@@ -272,7 +272,7 @@ class NewRows(IntervalSource):
         name, code = self._described(database)
         column = database.column(name, code, lower=lower) or Column(sql=database.dialect.column(name), is_time=False)
         upper = watermark.from_plain(bounds.end)
-        return column.sql, [*after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
+        return column.sql, [*after(column, lower), Condition(f"{column.sql} <= {VALUE}", (upper,))]
 
     def _source(self, bounds: Bounds, opened: ExitStack, options: IngestOptions, part: int | None = None) -> SchemaRows:
         return SchemaRows(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
 from ...sources.sql import watermark
-from ...sources.sql.statements import Condition
+from ...sources.sql.statements import VALUE, Condition
 from ..parts import Parts, parts_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def conditions_of_part(column: str, bounds: Bounds, index: int) -> list[Conditio
     parts = parts_of(bounds)
     assert parts is not None
     ends = [(">", parts.ends[index - 1] if index else None), ("<=", parts.ends[index])]
-    return [Condition(f"{column} {sign} {{}}", (watermark.from_plain(dict(end)),)) for sign, end in ends if end]
+    return [Condition(f"{column} {sign} {VALUE}", (watermark.from_plain(dict(end)),)) for sign, end in ends if end]
 
 
 def _plain(value: Any, column: str) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def split_source(
       are read. Pass ``read_shard(query, shard)`` to ``ingest``.
 
     Returns fewer than ``n`` shards if there are not enough files, row groups or keys for ``n``. Returns an empty list
-    if a glob or a dataset has no files, or a query has no rows. If any file of the source was added, removed or changed
-    since the split, reading a shard of the source raises ConfigurationError; for a folder that keeps receiving files,
+    if a list, a glob or a dataset has no files, or a query has no rows. If any file of the source was added, removed or
+    changed since the split, reading a shard raises ConfigurationError; for a folder that keeps receiving files,
     use ``NewFiles``. A database cannot show that rows have changed: a row that is inserted after the split is delivered
     if there is a shard for its key, and this shard is read after the insertion.
     """
@@ -69,7 +69,7 @@ def split_source(
 
 def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]]:
     paths = _paths(source)
-    if len(paths) == 1 and _is_empty(paths[0]):
+    if not paths or (len(paths) == 1 and _is_empty(paths[0])):
         return []
     found = find_files(paths, format=format)
     whole = version_of(found)

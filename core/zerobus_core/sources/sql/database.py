@@ -13,7 +13,7 @@ from ...process.signals import is_of_signal
 from ...storage.uris import without_secrets
 from ..rows.cursor_thread import CursorThread
 from ..rows.drivers import execute_on_server
-from .statements import Condition, Dialect
+from .statements import VALUE, Condition, Dialect
 
 __all__ = ["Column", "Database", "ask", "translating_database_errors"]
 
@@ -95,7 +95,7 @@ class Database:
         if like is None:
             return None
         if isinstance(like, float) and self.dialect.driver in {"duckdb", "sqlite3"}:
-            ends = _infinities(sql, "{}", "{}", float("-inf"), float("inf"))
+            ends = _infinities(sql, VALUE, VALUE, float("-inf"), float("inf"))
         is_time = isinstance(like, dt.date)
         is_date = is_time and not isinstance(like, dt.datetime)
         is_aware = isinstance(like, dt.datetime) and like.tzinfo is not None

@@ -18,7 +18,7 @@ def spelled(name: str, columns: dict[str, Any]) -> str | None:
 
 
 def checked_name(what: str, name: Any) -> str:
-    """Return ``name`` if it is text that is not blank and has no braces; otherwise raise ConfigurationError."""
-    if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
+    """Return ``name`` if it is text that is neither blank nor has a NUL; otherwise raise ConfigurationError."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
     return name

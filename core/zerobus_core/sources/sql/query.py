@@ -16,7 +16,7 @@ from ..rows.row_blocks import RowBlocks
 from . import watermark
 from .database import Database, translating_database_errors
 from .names import spelled
-from .statements import Condition, checked_query
+from .statements import VALUE, Condition, checked_query
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -112,7 +112,7 @@ def range_conditions(column: str, shard: Mapping[str, Any]) -> list[Condition]:
     if shard["is_null"]:
         return [Condition(f"{column} IS NULL")]
     conditions = [
-        Condition(f"{column} {sign} {{}}", (watermark.from_plain(shard[end]),))
+        Condition(f"{column} {sign} {VALUE}", (watermark.from_plain(shard[end]),))
         for sign, end in ((">", "after"), ("<=", "up_to"))
         if shard[end] is not None
     ]

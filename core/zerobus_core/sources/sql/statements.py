@@ -13,7 +13,10 @@ from typing import Any
 
 from ...errors import ConfigurationError
 
-__all__ = ["Condition", "Dialect", "checked_query", "tables_in"]
+__all__ = ["VALUE", "Condition", "Dialect", "checked_query", "tables_in"]
+
+VALUE = "\0"
+"""Where a value belongs in a ``Condition``: a character that no name and no query contains."""
 
 _BACKTICK = {"MySQLdb", "pymysql", "mysql", "mariadb", "aiomysql", "databricks", "pyhive"}
 _POSTGRES = {"psycopg", "psycopg2", "pg8000", "psycopg_c", "psycopg_binary"}
@@ -22,7 +25,7 @@ _STYLES = {"qmark", "format", "pyformat", "numeric", "named"}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a column: ``sql`` has one ``{}`` for each value."""
+    """A condition on a column: ``sql`` has one ``VALUE`` for each value."""
 
     sql: str
     values: tuple[Any, ...] = ()
@@ -70,17 +73,14 @@ class Dialect:
         self, what: str, query: str, conditions: Sequence[Condition], order: Sequence[str] = ()
     ) -> tuple[str, Any]:
         """Return ``SELECT what FROM (query) q WHERE …``, and the values to execute it with (None if there are none)."""
-        values: list[Any] = []
-        parts: list[str] = []
-        for condition in conditions:
-            marks = [self._mark(len(values) + number) for number in range(len(condition.values))]
-            values += condition.values
-            parts.append(condition.sql.format(*marks))
-        if values and self.paramstyle in {"format", "pyformat"}:
-            query = query.replace("%", "%%")
-        where = f" WHERE {' AND '.join(parts)}" if parts else ""
+        values = [value for condition in conditions for value in condition.values]
+        where = f" WHERE {' AND '.join(condition.sql for condition in conditions)}" if conditions else ""
         by = f" ORDER BY {', '.join(order)}" if order else ""
         sql = f"SELECT {what} FROM (\n{query}\n) q{where}{by}"  # noqa: S608  # the user's own query; values are bound
+        if values and self.paramstyle in {"format", "pyformat"}:
+            sql = sql.replace("%", "%%")
+        for number in range(len(values)):
+            sql = sql.replace(VALUE, self._mark(number), 1)
         if not values:
             return sql, None
         if self.paramstyle == "named":

@@ -65,6 +65,8 @@ class _Texts:
         self._depth = 0
         self._is_open = not is_array
         """Whether more values can follow; without an array always True, with an array only between its brackets."""
+        self._is_closed = False
+        """Whether the array has ended."""
         self._is_after_comma = False
         self.count = 0
 
@@ -120,7 +122,7 @@ class _Texts:
 
     def _on_open(self, match: re.Match[bytes]) -> None:
         if self._depth == 0:
-            if self._is_array and self._is_open is False and self.count == 0 and self._start == 0:
+            if self._is_array and not self._is_open and not self._is_closed and self._start == 0:
                 self._is_open = True
                 self._start = match.end()
             elif self._is_array or self._data[self._start : match.start()].strip():
@@ -137,7 +139,7 @@ class _Texts:
             text = self._data[self._start : match.end()]
             self._start = match.end()
             return text
-        self._is_open = False
+        self._is_open, self._is_closed = False, True
         if not self._is_after_comma and not self._data[self._start : match.start()].strip():
             self._start = match.end()
             return None  # an array without values

@@ -123,10 +123,11 @@ class _Int96:
 
 def _exact(batch: pa.RecordBatch, nanoseconds: pa.Table) -> Iterator[pa.RecordBatch]:
     columns = {name: nanoseconds.column(name).combine_chunks() for name in nanoseconds.schema.names}
-    if not any(_drops(batch.column(name), column) for name, column in columns.items()):
+    finer = {name: column for name, column in columns.items() if _drops(batch.column(name), column)}
+    if not finer:
         yield batch
     elif len(batch) == 1:
-        for name, column in columns.items():
+        for name, column in finer.items():  # not the others: as nanoseconds, their years could wrap around
             batch = batch.set_column(batch.schema.get_field_index(name), name, column)
         yield batch
     else:
