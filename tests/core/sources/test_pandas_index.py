@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,51 @@ def test_an_index_that_is_a_column_too_is_one_column_or_refused(
     other = table.set_column(0, "id", pa.array([1, 2, 4]))
     with pytest.raises(ConfigurationError, match="an index of that name with other values"):
         delivered(zerobus, table_name, other)
+
+
+OTHERS: dict[str, pa.Array] = {
+    "text": pa.array(["a", "b"]),
+    "bytes": pa.array([b"a", b"b"]),
+    "list": pa.array([[0], [1]]),
+    "struct": pa.array([{"a": 0}, {"a": 1}]),
+    "boolean": pa.array([False, True]),
+    "date": pa.array([0, 1], pa.date32()),
+    "time of no year": pa.array([0, 2**62], pa.timestamp("s")),
+    "category": pa.array(["a", "b"]).dictionary_encode(),
+    "null": pa.nulls(2),
+    "other numbers": pa.array([0, 2]),
+    "fraction": pa.array([0.0, 1.5]),
+    "not a number": pa.array([0.0, float("nan")]),
+    "too large": pa.array([0, 2**64 - 1], pa.uint64()),
+    "number or null": pa.array([0, None]),
+}
+SAME: dict[str, pa.Array] = {
+    "int8": pa.array([0, 1], pa.int8()),
+    "uint64": pa.array([0, 1], pa.uint64()),
+    "double": pa.array([0.0, 1.0]),
+    "decimal": pa.array([Decimal(0), Decimal(1)], pa.decimal128(38, 2)),
+    "category": pa.array([0, 1]).dictionary_encode(),
+}
+
+
+def with_index_and_column(column: pa.Array) -> pa.Table:
+    """A table with the column x, of a frame with a range index x that is stored in the metadata."""
+    frame = pd.DataFrame({"n": [1, 2]}, index=pd.RangeIndex(2, name="x"))
+    table = pa.Table.from_pandas(frame)
+    return table.append_column("x", column).replace_schema_metadata(table.schema.metadata)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_column_of_any_type_with_other_values_than_the_index_is_refused(kind: str) -> None:
+    with pytest.raises(ConfigurationError, match="column 'x' and, in its pandas metadata, an index of that name with"):
+        source_of(with_index_and_column(OTHERS[kind]), IngestOptions())
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_a_column_of_another_type_with_the_numbers_of_the_index_is_that_column(kind: str) -> None:
+    table = with_index_and_column(SAME[kind])
+    (chunk,) = source_of(table, IngestOptions()).chunks(RowRanges())
+    assert chunk.rows.to_pylist() == table.to_pylist()  # type: ignore[union-attr]
 
 
 def test_an_index_without_a_name_is_left_out_with_the_hint_that_says_how(

@@ -38,14 +38,14 @@ class RangeColumn:
                 f"{len(self.values)} values, so it is unknown which value belongs to which row; {self._remedy}"
             )
         part = self.values[first : first + len(batch)]
-        column = pa.array(part, pa.int64())
         if self.name in batch.schema.names:
-            if not column.equals(batch.column(self.name).cast(pa.int64(), safe=False)):
+            if not _has_values(batch.column(self.name), part):
                 raise ConfigurationError(
                     f"{where} has a column {self.name!r} and, in its pandas metadata, an index of that name with other "
                     f"values; {self._remedy}"
                 )
             return batch
+        column = pa.array(part, pa.int64())
         return pa.RecordBatch.from_arrays([*batch.columns, column], schema=batch.schema.append(self.field))
 
     @property
@@ -101,6 +101,17 @@ def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> No
     found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
     if found is not None:
         raise found.refusal_error(where)
+
+
+def _has_values(column: pa.Array, values: range) -> bool:
+    """Return whether a column of any type has exactly the numbers in ``values``."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_int64(kind):
+        return bool(column.equals(pa.array(values, kind)))
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return not values or (is_number and column.to_pylist() == list(values))
 
 
 def _index_columns(schema: pa.Schema) -> list[Any]:
