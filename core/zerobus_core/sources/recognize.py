@@ -153,11 +153,20 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
     if hasattr(records, "__arrow_c_stream__"):
         # A RecordBatchReader continues where it stopped; any other object starts a new stream each time.
         given = records if isinstance(records, pa.RecordBatchReader) else None
-        reader = reader_with_json(records, pa.RecordBatchReader.from_stream(records))
+        reader = reader_with_json(
+            records, pa.RecordBatchReader.from_stream(records), lambda name: _is_read(name, options)
+        )
         refuse_range_column(reader.schema, tuple(options.drop), f"the {type(records).__name__}")
         begun = OneShotIterable(reader, given=given)
         return BatchesSource(begun.take, options, on_durable=begun.forget)
     return None
+
+
+def _is_read(name: str, options: IngestOptions) -> bool:
+    """Return whether a column of the source is delivered or passed to ``options.transform``, which gets all columns."""
+    if options.transform is not None:
+        return True
+    return name not in options.drop and (not options.select or name in options.select)
 
 
 def _schema_of(records: Any) -> Any:

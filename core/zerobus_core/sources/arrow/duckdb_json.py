@@ -1,4 +1,13 @@
-"""Corrects the Arrow data of DuckDB, where JSON is plain text, UHUGEINT is read as signed, and BIT is bytes."""
+"""Corrects the Arrow data of DuckDB, or refuses columns that cannot be corrected.
+
+DuckDB writes JSON as plain text, UHUGEINT as signed numbers, BIT and BIGNUM as bytes, and TIME WITH TIME ZONE without
+its offset. If ``arrow_lossless_conversion`` is set, it writes HUGEINT and UHUGEINT as opaque bytes.
+
+1. JSON is marked as JSON at every depth.
+2. Columns of type UHUGEINT and BIT are converted, unless they are opaque bytes.
+3. All other values of these types, and HUGEINT that is opaque bytes, are refused at every depth. So is TIME_NS, since
+   its nanoseconds would be cut off when the values are encoded.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +18,46 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...errors import ConfigurationError
+
 __all__ = ["reader_with_json"]
 
 _JSON = {b"ARROW:extension:name": b"arrow.json"}
+# What is wrong with each type of DuckDB in Arrow data, and the types to cast it to.
+_MISREAD = {
+    "bignum": ("as bytes of DuckDB's own format", "VARCHAR"),
+    "bit": ("as bytes of DuckDB's own format", "VARCHAR"),
+    "hugeint": ("as bytes if arrow_lossless_conversion is set", "DECIMAL(38, 0) or VARCHAR"),
+    "time with time zone": ("without its offset from UTC", "VARCHAR"),
+    "time_ns": ("with nanoseconds, which would be cut off", "TIME or VARCHAR"),
+    "uhugeint": ("as signed numbers or as bytes", "DECIMAL(38, 0) or VARCHAR"),
+}
+# Which of DuckDB's ``children`` of a nested type are types of values; the others are a size or the tag of a union.
+_CHILDREN = {
+    "array": slice(1), "list": slice(1), "map": slice(2), "struct": slice(None), "union": slice(1, None),
+}  # fmt: skip
 
 
-def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """Return a reader that yields the batches of ``reader`` after two changes.
+def reader_with_json(
+    relation: Any, reader: pa.RecordBatchReader, is_read: Callable[[str], bool] = lambda name: True
+) -> pa.RecordBatchReader:
+    """Return a reader that yields the batches of ``reader``, corrected as the module's docstring says.
 
-    JSON text is marked as JSON, also inside nested columns. Columns of type UHUGEINT or BIT are corrected; such values
-    inside nested columns are not. ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if
-    ``relation`` is not from DuckDB.
+    ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if ``relation`` is not from DuckDB. Raises
+    ConfigurationError if a column for which ``is_read(name)`` is true has values that cannot be corrected.
     """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:
         return reader
-    rebuild = [_rebuilt(field, str(kind)) for field, kind in zip(reader.schema, types, strict=True)]
+    before = list(reader.schema)
+    for field, kind in zip(before, types, strict=True):
+        if is_read(field.name):
+            _refuse_misread(field, kind)
+    rebuild = [_rebuilt(field, kind.id) for field, kind in zip(before, types, strict=True)]
     fields = [
         _marked(field, kind) if other is None else field.with_type(other[0])
-        for field, kind, other in zip(reader.schema, types, rebuild, strict=True)
+        for field, kind, other in zip(before, types, rebuild, strict=True)
     ]
-    if all(field is before for field, before in zip(fields, reader.schema, strict=True)):
-        return reader
     schema = pa.schema(fields, reader.schema.metadata)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -41,6 +68,37 @@ def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBa
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _refuse_misread(field: pa.Field, kind: Any) -> None:
+    """Raise ConfigurationError if the column has values, also inside of other values, that cannot be corrected."""
+    found = None if _rebuilt(field, kind.id) is not None else next(_misread(field.type, kind), None)
+    if found is None:
+        return
+    how, remedy = _MISREAD[found.id]
+    where, cast = "", f"CAST it to {remedy} in the query"
+    if found is not kind:
+        where = f" inside of {kind}"
+        cast = f"CAST the column in the query to its type with {remedy} in place of {found}"
+    raise ConfigurationError(
+        f"column {field.name} of the DuckDB relation holds {found}{where}, which DuckDB gives to Arrow {how}; {cast}"
+    )
+
+
+def _misread(source: pa.DataType, kind: Any) -> Iterator[Any]:
+    """Yield those of DuckDB's type ``kind`` and the types inside it whose values are wrong as Arrow's ``source``."""
+    if kind.id in _MISREAD and not (kind.id == "hugeint" and pa.types.is_decimal(source)):
+        yield kind
+    if kind.id not in _CHILDREN:
+        return
+    if pa.types.is_map(source):
+        members = [source.key_type, source.item_type]
+    elif hasattr(source, "value_type"):
+        members = [source.value_type]
+    else:
+        members = [source.field(index).type for index in range(source.num_fields)]
+    for member, (_, child) in zip(members, kind.children[_CHILDREN[kind.id]], strict=True):
+        yield from _misread(member, child)
 
 
 def _unsigned(array: pa.Array) -> pa.Array:
@@ -68,10 +126,14 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """Return a column's correct type and a function that converts its arrays; None if nothing has to be corrected."""
-    if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
+    """Return a column's correct type and a function that converts its arrays; None if there is no correction.
+
+    ``kind`` is the ``id`` of the column's type in DuckDB.
+    """
+    if kind == "uhugeint" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned
-    return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return (pa.string(), _bit_text) if kind == "bit" and any(test(field.type) for test in tests) else None
 
 
 def _marked(field: pa.Field, kind: Any) -> pa.Field:

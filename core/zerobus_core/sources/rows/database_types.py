@@ -9,8 +9,9 @@ values are left unchanged.
 * JSON (PostgreSQL: json, jsonb): becomes the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING
 * interval: stays text for STRING and VARIANT; refused if the driver returns a timedelta
 * arrays: become a list for ARRAY and VARIANT, and JSON text for STRING
-* DuckDB's TIMESTAMP_NS: refused, since the cursor drops the nanoseconds
-* DuckDB's STRUCT and MAP: each member, or each value of the map, is converted by its own type
+* DuckDB's TIMESTAMP_NS and TIME_NS: refused, since the cursor drops the nanoseconds
+* DuckDB's STRUCT and MAP: each member, or each value of the map, is converted by its own type; a MAP whose keys contain
+  a TIMESTAMP_NS or TIME_NS is refused
 * DuckDB's UNION: if a member needs a conversion, all values but booleans, ints and floats are refused, since the cursor
   does not say which member a value is
 * MySQL's tinyint(1) and bit(1), and PostgreSQL's bit(1): become True or False for BOOLEAN
@@ -48,6 +49,7 @@ _ARRAYS = {
 }  # fmt: skip
 # Type codes from field_types.h in MySQL's source; MariaDB does not have a code for JSON.
 _MYSQL_TINY, _MYSQL_BIT, _MYSQL_JSON = 1, 16, 245
+_DUCKDB_FORMS = {"JSON": "json", "INTERVAL": "interval", "TIMESTAMP_NS": "nanoseconds", "TIME_NS": "nanoseconds"}
 _VARIANT = PrimitiveType(Kind.VARIANT)
 _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
@@ -133,7 +135,7 @@ def _of_duckdb(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
 
 
 def _duckdb_column(name: str, kind: Any) -> DatabaseColumn | None:
-    form = {"JSON": "json", "INTERVAL": "interval", "TIMESTAMP_NS": "nanoseconds"}.get(str(kind), "")
+    form = _DUCKDB_FORMS.get(str(kind).strip('"'), "")
     if form:
         return DatabaseColumn(name, form, is_text=True)
     nested = getattr(kind, "id", "")
@@ -142,9 +144,18 @@ def _duckdb_column(name: str, kind: Any) -> DatabaseColumn | None:
         return replace(element or DatabaseColumn(name, "", is_text=True), is_array=True)
     if nested not in {"struct", "map", "union"}:
         return None
-    inner = [pair for pair in kind.children if pair[0] == "value"] if nested == "map" else kind.children
+    inner = kind.children
+    if nested == "map":
+        (_, key), *inner = kind.children
+        keys = _duckdb_column(name, key)
+        if keys is not None and _has_nanoseconds(keys):
+            return DatabaseColumn(name, "nanoseconds", is_text=True)
     members = tuple(found for member, type_ in inner if (found := _duckdb_column(member, type_)) is not None)
     return DatabaseColumn(name, nested, members=members) if members else None
+
+
+def _has_nanoseconds(column: DatabaseColumn) -> bool:
+    return column.form == "nanoseconds" or any(map(_has_nanoseconds, column.members))
 
 
 _DRIVERS: dict[str, Callable[[Any, str, Any], DatabaseColumn | None]] = {
@@ -331,8 +342,8 @@ def _interval(value: Any) -> Any:
 def _cut_off(value: Any) -> Any:
     return UnfitValue(
         value,
-        "DuckDB's cursor cuts the nanoseconds off; pass the relation (connection.sql(…)), or cast the column to "
-        "TIMESTAMP",
+        "DuckDB's cursor cuts the nanoseconds off; cast it in the query to VARCHAR, or to TIMESTAMP or TIME without "
+        "nanoseconds; a TIMESTAMP_NS can also be passed as a relation (connection.sql(…))",
     )
 
 
