@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import ConfigurationError, RecordError, SchemaError
 from zerobus_core.ranges import RowRanges
+from zerobus_core.sources.arrow.duckdb_json import reader_with_json
 from zerobus_core.sources.recognize import options_for, source_of
 
 ID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
@@ -262,6 +264,22 @@ def test_a_column_that_is_left_out_is_not_refused(options: dict[str, Any]) -> No
 )
 def test_a_nested_value_arrives_with_the_cast_that_the_error_asks_for(expression: str, cast: str, right: Any) -> None:
     assert rows_of_relation(f"SELECT CAST({expression} AS {cast}) AS c") == [{"c": right}]
+
+
+@pytest.mark.parametrize(
+    ("query", "is_rebuilt"),
+    [
+        ("SELECT 1 AS n, [1] AS l, {'a': 'x'} AS s", False),
+        ("SELECT {'JSON': 1} AS s", False),
+        ("SELECT '1'::JSON AS j", True),
+        ("SELECT {'j': '1'::JSON} AS j", True),
+        ("SELECT '1'::BIT AS b", True),
+    ],
+)
+def test_a_relation_without_values_to_correct_is_read_as_it_is(query: str, is_rebuilt: bool) -> None:
+    relation = relation_of(query)
+    reader = pa.RecordBatchReader.from_stream(relation)
+    assert (reader_with_json(relation, reader) is not reader) is is_rebuilt
 
 
 @pytest.mark.parametrize(

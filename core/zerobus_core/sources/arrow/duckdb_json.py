@@ -43,8 +43,9 @@ def reader_with_json(
 ) -> pa.RecordBatchReader:
     """Return a reader that yields the batches of ``reader``, corrected as the module's docstring says.
 
-    ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if ``relation`` is not from DuckDB. Raises
-    ConfigurationError if a column for which ``is_read(name)`` is true has values that cannot be corrected.
+    ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if ``relation`` is not from DuckDB, or if no
+    column has to be corrected. Raises ConfigurationError if a column for which ``is_read(name)`` is true has values
+    that cannot be corrected.
     """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:
@@ -59,6 +60,8 @@ def reader_with_json(
         for field, kind, other in zip(before, types, rebuild, strict=True)
     ]
     schema = pa.schema(fields, reader.schema.metadata)
+    if schema.equals(reader.schema, check_metadata=True):
+        return reader
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
