@@ -6,9 +6,9 @@ These rules hold between any two calls:
    ``transform`` + refused but not yet in the dead-letter file + not yet sent + in flight.
 2. A row may be in the table twice if it was sent again although an earlier send, in this or an earlier attempt, may
    have reached the service. ``rows_resent`` counts every such resend, but never the first send of a row.
-3. If the attempt is killed now, its checkpoint names every row that it may have sent. Therefore a row is sent only
-   after it is reserved: the checkpoint in the store says that the row may have been sent. A row is sent again only
-   after ``rows_resent`` in that checkpoint includes this resend.
+3. If the delivery has a checkpoint and the attempt is killed now, the checkpoint names every row that the attempt may
+   have sent. Therefore a row is sent only after it is reserved: the checkpoint in the store says that the row may have
+   been sent. A row is sent again only after ``rows_resent`` in that checkpoint includes this resend.
 4. A row is skipped only if the source's fingerprint, or a digest that is compared when the row is read, shows that it
    is the row that was delivered.
 

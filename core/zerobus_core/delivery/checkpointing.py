@@ -25,7 +25,8 @@ _SLICE = 0.1
 class Checkpointing:
     """Saves the account when the CheckpointKeeper says that a save is due, and when rows can be sent only after a save.
 
-    Each method except ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
+    The methods raise DeliverySupersededError if they find that a newer attempt has taken over. But ``save_last`` does
+    not raise it, and ``tick`` raises it only if rows wait to be sent.
     """
 
     def __init__(self, account: Account, keeper: CheckpointKeeper) -> None:
@@ -39,7 +40,7 @@ class Checkpointing:
             account.reserve()
 
     def take_over(self) -> None:
-        """Save a checkpoint of this attempt, so that an older attempt that is still running notices it and stops."""
+        """If an earlier attempt left a checkpoint, save one of this attempt, so that a running older attempt stops."""
         if self._keeper.past.attempt is not None:
             self.save()
 
@@ -68,7 +69,10 @@ class Checkpointing:
             self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
-        """Save if a save is due, and return whether sending is allowed; ``now`` is a reading of the keeper's clock."""
+        """Save if a save is due or more rows count as resent, and return whether sending is allowed.
+
+        ``now`` is a reading of the keeper's clock.
+        """
         is_due = self._keeper.is_due(now)
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
         try:

@@ -1,8 +1,8 @@
 """One delivery from its first row to its receipt; it connects encoder, stream pool, account and checkpoint.
 
 ``finish`` decides whether the delivery has succeeded: it returns a receipt only if every row that was read is
-acknowledged, was durable from an earlier attempt, is in the dead-letter file, or was filtered by ``transform``. After
-the last acknowledgement, only bad rows can make the delivery fail.
+acknowledged, was durable from an earlier attempt, is in the dead-letter file, or was filtered by ``transform``. Once
+``finish`` has waited for the last acknowledgement, only bad rows or their file can make the delivery fail.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Delivery:
         self.poll()  # a source that suppressed the stop may have ended as if there were no more rows
 
     def send(self, chunk: Chunk) -> None:
-        """Encode a chunk and send it; raise an error if the delivery fails.
+        """Encode a chunk and send its rows, except those that are skipped; raise an error if the delivery fails.
 
         Blocks while too many bytes are unacknowledged.
         """
@@ -224,11 +224,11 @@ class Delivery:
         return RecordError(named, fields=fields, table=error.table)
 
     def poll(self) -> None:
-        """Check stop requests, deadlines and streams without sending anything."""
+        """Check stop requests, deadlines and streams without waiting. Batches that already wait can be sent."""
         self._pool.poll()
 
     def flush(self) -> None:
-        """Block until every row sent so far is acknowledged; raise an error if the delivery fails."""
+        """Block until every row sent so far is acknowledged or refused; raise an error if the delivery fails."""
         self._pool.flush()
         self._check_bad_rows()
 

@@ -32,9 +32,10 @@ _SCHEMA_AGE = 10.0
 def fetch_schema(
     workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event, refresh: bool = False
 ) -> TableSchema:
-    """Fetch the table's schema within the delivery's timeout; raise IngestInterruptedError when ``stop`` is set.
+    """Fetch the table's schema within 30 s and the delivery's timeout; raise IngestInterruptedError if ``stop`` is set.
 
-    Set ``refresh`` to bypass the cache, so that a checkpoint is compared with the current schema.
+    A schema that was fetched in the last 10 s is used again. Set ``refresh`` to bypass this cache, so that a checkpoint
+    is compared with the current schema.
     """
     longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
     oldest = 0.0 if refresh else _SCHEMA_AGE

@@ -6,7 +6,10 @@ Three limits can hold a batch back:
    back.
 2. The bytes in flight on one stream are limited to a share of that limit, so that a stalled stream cannot use up all of
    it.
-3. The rows in flight are limited while the pool searches for a row that the service refused.
+3. Once the service has refused a batch, the rows in flight are limited; see ``refusal_window``.
+
+Limit 2 does not apply to a stream with nothing in flight, and limit 1 does not apply while nothing is in flight at all.
+Otherwise a batch larger than a limit would wait forever.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Feeder:
         self._expected_rows = rows
 
     def feed(self, streams: Sequence[LiveStream], now: float) -> None:
-        """Send waiting batches on ``streams``, which must all be open, until a limit holds the next batch back."""
+        """Send waiting batches on ``streams``, which must all be open, until none is left or a limit holds one back."""
         while (entry := self._ledger.waiting) is not None:
             if self._expected_rows is not None and streams:
                 first, rows = entry.batch, self._expected_rows
@@ -108,5 +111,5 @@ class Feeder:
 
 
 def _load(nbytes: int, rows: int) -> int:
-    """Return the bytes of a payload as counted for ``max_unacked_bytes``: its size plus a fixed overhead per row."""
+    """Return the bytes that count towards ``max_unacked_bytes``: those of the payload, and a fixed number per row."""
     return nbytes + rows * _ROW_OVERHEAD

@@ -3,10 +3,11 @@
 Rows that are in flight when a connection breaks may be in the table twice. The limit therefore allows no more bytes in
 flight than the service needs to stay busy.
 
-Once the limit has held a batch back, each acknowledgement raises it. A round is the time until everything in flight is
-acknowledged. The first round doubles the limit, so that a broken connection in a small delivery can duplicate only a
-batch or two. Each later round multiplies the limit by sixteen, up to ``max_unacked_bytes``. Each lost stream
-halves the limit.
+Once the limit has held a batch back, each acknowledgement raises it, up to ``max_unacked_bytes``. A round is the time
+until everything in flight is acknowledged. While the limit is low, a round doubles it, so that a broken connection in a
+small delivery can duplicate only a batch or two. After that, each round multiplies the limit by sixteen. A stream that
+dies with batches in flight halves the limit, but not below its lowest value of 512 KiB for each stream. The limit then
+grows again only after it has held a batch back again.
 
 Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If every round
 only doubled the limit, seven rounds would pass until the limit is high enough.
@@ -19,9 +20,9 @@ __all__ = ["FlightWindow"]
 # The first limit for each stream, in bytes: one or two batches of small rows, so that an idle connection costs about
 # one round.
 _FIRST_BYTES = 512 * 1024
-# If the size of the delivery is known, the first limit is one eighth of it. At 0.26 s until an acknowledgement and
-# 700,000 rows/s, this keeps the service busy for two thirds of the first round in a delivery of a million rows, and for
-# all of the first round in one of two million rows.
+# If the size of the delivery is known, the first limit is one eighth of it, if that is more. At 0.26 s until an
+# acknowledgement and 700,000 rows/s, this keeps the service busy for two thirds of the first round in a delivery of a
+# million rows, and for all of the first round in one of two million rows.
 _FIRST_PART = 8
 _GROWTH = 16
 

@@ -2,14 +2,18 @@
 
 When a stream is lost, the first rule that applies decides:
 
-1. An error that another attempt cannot fix ends the delivery (``Fail``). There is one exception: the first
-   rejected token since the last acknowledgement does not end the delivery, because the SDK fetches another token for
-   the next stream.
-2. If ``max_attempts`` streams died while sending the same batch, the delivery ends (``Fail``), even if other batches
-   are acknowledged in that time.
+1. An error that another attempt cannot fix ends the delivery (``Fail``). There is one exception: the lane's first
+   AuthenticationError or PermissionDeniedError since its last acknowledgement does not end the delivery, because the
+   SDK fetches another token for the next stream.
+2. If ``max_attempts`` streams died while the same batch was their oldest unacknowledged one, the delivery ends
+   (``Fail``), even if other batches are acknowledged in that time.
 3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
-   goes on with the other lanes.
-4. Otherwise the lane opens another stream after a pause with jitter (``Retry``).
+   goes on with the other lanes, if there are any.
+4. Otherwise the lane opens another stream (``Retry``): at once if the lost stream had an acknowledgement, and otherwise
+   after a pause with jitter.
+
+The pool does not ask the lane if every batch is already durable or refused, or if the service refused a batch and the
+pool searches for the bad row.
 """
 
 from __future__ import annotations
@@ -80,13 +84,13 @@ class Lane:
     options: IngestOptions
     current: LiveStream | None = None
     attempts: int = 0
-    """The number of streams requested since the last ACK, whether or not they opened."""
+    """The number of streams requested since the last call of ``on_progress``, whether or not they opened."""
     not_before: float = 0.0
     """The earliest time to request a stream."""
     token_refresh_used: bool = False
     """Whether the single retry after a rejected token has been used."""
     is_replacing: bool = False
-    """Whether the next stream replaces one that died."""
+    """Whether the next stream replaces one that died or could not be opened."""
     last_error: ZerobusIngestError | None = None
     """The last error that ended a stream since the last ACK; an error that gives no reason does not replace another."""
     is_given_up: bool = False
@@ -106,7 +110,7 @@ class Lane:
         """Record that the lane's stream was lost, and decide what follows.
 
         ``suspect_failures`` is the number of streams, including this one, that died while the same batch was the oldest
-        unacknowledged batch on them.
+        unacknowledged batch on them. It is 0 if no unacknowledged batch may have reached the service on this stream.
         """
         if self.last_error is None or not is_vague(error):
             self.last_error = error

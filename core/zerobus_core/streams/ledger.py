@@ -7,8 +7,8 @@ These rules hold between any two calls:
    meaning on any other stream.
 3. An acknowledgement on a stream names an offset, and makes the batches with this offset and all lower offsets durable.
    The offset must have been sent on the stream, and must not be lower than an offset that was acknowledged earlier.
-4. When a stream dies, its batches in flight go back to the waiting batches: in front of all others, and in row order. A
-   durable batch is never sent again.
+4. When a stream dies, its batches in flight go back to the waiting batches: in front of all others, and in the order
+   in which they were sent on the stream. A durable batch is never sent again.
 5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before, in this
    attempt or in an earlier one. The rows that an earlier attempt may have sent are in ``sent_before``. This attempt
    adds at most ``rows_resent`` duplicates to the table.
@@ -212,7 +212,8 @@ class Ledger:
         """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
         All batches in flight on the stream wait to be sent again. Returns the entries of those batches in flight that
-        may have reached the service, in row order: one of these batches can be the reason why the stream died.
+        may have reached the service, in the order in which they were sent: one of these batches can be the reason why
+        the stream died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)

@@ -1,4 +1,4 @@
-"""A pool of N streams to one table; its ``flush`` waits until everything is acknowledged.
+"""A pool of N streams to one table; its ``flush`` waits until everything is acknowledged or refused.
 
 Only the calling thread changes the pool's state; the streams' threads only put events into one queue. So the pool needs
 no locks. A call that waits does so in short steps, so that signals, stop requests and deadlines take effect. Nothing is
@@ -63,7 +63,7 @@ class PoolHooks:
     deadline: float
     """The time, on the pool's clock, from which the running call raises IngestTimeoutError."""
     tick: Callable[[], bool]
-    """Called at least every 0.1 s while the pool waits; returns whether the pool can send batches now."""
+    """Called about every 0.1 s while ``send`` or ``flush`` waits; returns whether the pool can send batches now."""
     on_refused: Callable[[Batch, ZerobusIngestError], None]
     """Called with a batch of one row that the service refused, and with the error."""
 
@@ -108,7 +108,7 @@ class StreamPool:
         self._feeder.expect(rows)
 
     def send(self, batch: Batch) -> None:
-        """Send a batch on a stream; blocks while ``max_unacked_bytes`` are in flight or no stream is open.
+        """Send a batch on a stream; block until a stream is open and no limit on the data in flight holds it back.
 
         Raises the error that ends the delivery, and RuntimeError once the pool was closed or abandoned.
         """
@@ -129,7 +129,10 @@ class StreamPool:
         self._step()
 
     def close(self) -> None:
-        """Close all streams; call this after ``flush``. Blocks for at most 2 s and never raises."""
+        """Close all streams; call this after ``flush``. Blocks for about 2 s at most.
+
+        Raises only what a signal handler raises.
+        """
         for live in list(self._live.values()):
             self._close(live)
         end = self._clock() + _CLOSE_WAIT
@@ -138,7 +141,10 @@ class StreamPool:
         self.abandon()
 
     def abandon(self, *, grace: float = 0.0) -> None:
-        """Drop all streams. ACKs that have arrived, or arrive within ``grace`` seconds, still count. Never raises."""
+        """Drop all streams. ACKs that have arrived, or arrive within ``grace`` seconds, still count.
+
+        Raises only what a signal handler raises.
+        """
         end = self._clock() + grace
         try:
             self._take_events(timeout=None, only_acks=True)
@@ -289,7 +295,7 @@ class StreamPool:
             live.lane.current = None
 
     def _on_lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
-        """Handle the loss of a stream: send its batches in flight again, and let its lane decide what follows."""
+        """Handle the loss of a stream: put its batches in flight back to the waiting ones, and decide what follows."""
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []

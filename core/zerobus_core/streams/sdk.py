@@ -36,7 +36,7 @@ _CLOSE_MS = 1_000
 
 
 def _import_quietly() -> Any:
-    """Import the SDK with its log lines on stdout switched off, unless the user has set RUST_LOG.
+    """Import the SDK with its log lines on stdout switched off, unless RUST_LOG is set or the SDK was imported before.
 
     The SDK reads RUST_LOG only when it is imported.
     """
@@ -57,10 +57,10 @@ in_each_child(_sdks.clear)  # the threads of an SDK object do not exist in the c
 
 
 def _sdk_of(workspace: Workspace) -> Any:
-    """Return the SDK object of the workspace; all deliveries of the process share it.
+    """Return the SDK object of the workspace; all deliveries of the process to this workspace share it.
 
     The object has a thread for each core, and a cache of tokens for each identity and table. It is freed when the last
-    delivery that uses it ends, unless one of its streams broke: it is then kept forever.
+    delivery that uses it ends, unless one of its streams broke or could not be opened: it is then kept forever.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
@@ -73,7 +73,7 @@ def _sdk_of(workspace: Workspace) -> Any:
 
 
 def _keep_for_ever(sdk: Any) -> None:
-    """Keep an SDK object forever; called when one of its streams broke.
+    """Keep an SDK object forever; called when one of its streams broke or could not be opened.
 
     Freeing the object could block the process forever: the thread that frees it holds the GIL and waits for the SDK's
     threads, and one of these can be in a callback that waits for the GIL. If Python's garbage collector frees the
@@ -108,7 +108,7 @@ class SdkSession:
             )
 
     def open(self, listener: Listener) -> SdkStream:
-        """Open one stream; raises only our errors.
+        """Open one stream; an error of the SDK while it opens the stream is raised as one of our errors.
 
         Blocks for up to ``open_timeout``, or longer if a token endpoint does not answer.
         """

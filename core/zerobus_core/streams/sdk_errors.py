@@ -1,4 +1,4 @@
-"""Translates the SDK's errors, which tell their cause only in their text, into the classes of our errors.
+"""Translates the SDK's errors, whose cause is only in their text, into the classes of our errors.
 
 The errors of the Python SDK 1.10.0 have neither the status code nor the details of a failure. The SDK's own distinction
 of retryable errors is wrong for the token endpoint: HTTP 429, a dropped connection and a captive portal's page all
@@ -6,7 +6,7 @@ become NonRetriableException. So only the text of an error says what happened. T
 the SDK (errors.rs, default_token_factory.rs) and from tonic (the description of each status code). The table ``RULES``
 lists these parts, and each rule has a test in which a real server causes the error.
 
-A rule matches only fixed parts at fixed places, so a status name that is quoted in a server's message has no effect.
+A rule matches from the start of the text, so a status name that is quoted in a server's message has no effect.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> Zer
     """Return our error for an error that the SDK raised or passed to a callback.
 
     Our error includes the SDK's text, in which a server can quote the secret or token that it received. So ``mask``
-    hides secrets in the text and in the chain of causes.
+    hides secrets in the text and in the chain of causes. A ZerobusIngestError is returned unchanged.
     """
     if isinstance(reason, ZerobusIngestError):
         return reason

@@ -12,7 +12,7 @@ __all__ = ["AckLatencies", "PoolStatistics"]
 
 
 class AckLatencies:
-    """Percentiles of latencies, estimated from a uniform random sample of at most ``size`` of them."""
+    """The maximum of latencies, and percentiles estimated from a uniform random sample of at most ``size`` of them."""
 
     def __init__(self, size: int = 4096) -> None:
         self.on_add: Callable[[float], None] | None = None
@@ -50,12 +50,12 @@ class PoolStatistics:
     open_now: int = 0
     most_open: int = 0
     reconnects: int = 0
-    """The number of streams that replaced one that died."""
+    """The number of opened streams that replaced one that died or could not be opened."""
     stream_ids: list[str] = field(default_factory=list)
     ack_latencies: AckLatencies = field(default_factory=AckLatencies)
 
     def on_opened(self, stream_id: str | None, *, after_loss: bool) -> None:
-        """Record that a stream opened; ``after_loss`` says whether it replaces a stream that died."""
+        """Record that a stream opened; ``after_loss`` says whether it replaces a stream that was lost."""
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         self.reconnects += after_loss

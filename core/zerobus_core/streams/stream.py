@@ -99,7 +99,7 @@ class Stream:
     """One SDK stream in its own worker thread; see the module's docstring.
 
     Any thread can call ``send``, ``close`` and ``kill``, which return at once. ``post`` is called with each event, in
-    the stream's thread or in threads of the SDK.
+    the stream's thread or in another thread that gets the SDK's reports.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Stream:
         self._inbox.put((offset, batch))
 
     def close(self) -> None:
-        """Tell the worker thread to close the stream; the event ``Closed`` follows.
+        """Tell the worker thread to close the stream; the event ``Closed`` follows, or ``Died`` if closing fails.
 
         Call this once everything is acknowledged.
         """
@@ -144,7 +144,7 @@ class Stream:
         self._inbox.put(None)
         return reached
 
-    # Listener, called from threads of the SDK
+    # Listener, called in the threads that get the SDK's reports
 
     def on_ack(self, offset: int) -> None:
         """Post the event that this offset and all lower ones are durable."""
