@@ -96,7 +96,8 @@ class Batch:
     def parts(self) -> list[Batch]:
         """Split the batch into batches of one size: about ``sqrt(rows)``, or one per row if there are few rows.
 
-        If a single row is bad, two rounds find it: split the batch, and then split the part that has the bad row.
+        A single bad row is found by splitting the batch, and then the part that has the bad row, until that part is one
+        row. This takes two rounds for a batch of 10,000 rows, and three for one of 100,000.
         """
         return self.split(1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows))
 

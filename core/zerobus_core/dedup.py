@@ -59,8 +59,9 @@ def dedup_view_sql(
 def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSchema | None = None) -> str:
     """Return Databricks SQL that inserts into ``target`` one row for each key of ``source`` that ``target`` lacks.
 
-    Both tables have the same columns. A NULL in a key column is equal to another NULL. Rows without a key (each key
-    column is NULL) are left out, because nothing shows whether they were merged before; a comment in the SQL says so.
+    Both tables must have the same columns. A NULL in a key column is equal to another NULL. Rows without a key (each
+    key column is NULL) are left out, because nothing shows whether they were merged before; a comment in the SQL says
+    so.
     """
     from sqlglot import exp
 

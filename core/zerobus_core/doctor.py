@@ -35,7 +35,8 @@ class Step:
     """The result of one check.
 
     ``detail`` says what was found or what is wrong, and ``advice`` says what to do about it. The status "warning" means
-    that the check could neither confirm nor rule out a problem. ``error`` is the exception that made the step fail.
+    that the check could neither confirm nor rule out a problem. ``error`` is the exception that made the step fail, or
+    None.
     """
 
     name: str
@@ -59,8 +60,8 @@ def diagnose(
 ) -> Iterator[Step]:
     """Run the steps in order, and yield the result of each step as soon as the step is done.
 
-    The workspace is built from ``environ`` unless ``workspace`` is given. Without ``table``, the steps that check a
-    table are left out. A step takes at most a minute.
+    The workspace is built from ``environ`` unless ``workspace`` is given; if that fails, no other step follows. Without
+    ``table``, the steps that check a table are left out. With the default options, a step takes about a minute at most.
     """
     environ = os.environ if environ is None else environ
     options = options or IngestOptions()
@@ -122,7 +123,7 @@ def _configured(environ: Mapping[str, str]) -> tuple[Step, Workspace | None]:
 
 
 def _reached(name: str, url: str, environ: Mapping[str, str]) -> Step:
-    """Resolve the host of ``url`` and connect to it; for https, also do the TLS handshake. Return the result."""
+    """Resolve the host of ``url`` and connect to it; for https, also do the TLS handshake. Return the step."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -221,7 +221,7 @@ class SchemaError(ZerobusIngestError):
 
 
 class RecordError(ZerobusIngestError):
-    """Rows do not fit the table's schema; raised before any row of their batch is sent."""
+    """Rows do not fit the table's schema; ``fields`` holds those of their invalid fields that the message names."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class RecordError(ZerobusIngestError):
 
 
 class DeliverySupersededError(ZerobusIngestError):
-    """A newer attempt with the same checkpoint has replaced this attempt, which sends and writes nothing more."""
+    """A newer attempt with the same checkpoint has replaced this one, which sends no more rows."""
 
 
 class AuthenticationError(ZerobusIngestError):
@@ -252,7 +252,7 @@ class TableNotFoundError(ZerobusIngestError):
 
 
 class RejectedRecordError(ZerobusIngestError):
-    """The service refused rows that fit the schema; ``rows`` are their positions in the source, counted from 0."""
+    """The service refused rows that fit the schema; ``rows`` are their positions in the source (from 0), if known."""
 
     def __init__(
         self,
@@ -279,7 +279,7 @@ class TransportError(ZerobusIngestError):
 
 
 class IngestTimeoutError(ZerobusIngestError):
-    """A time limit was exceeded: for opening a stream, for an acknowledgement, or for the whole delivery."""
+    """A time limit was exceeded, such as that for opening a stream, for an acknowledgement, or for the delivery."""
 
     retryable = True
 

@@ -224,7 +224,7 @@ def format_of(value: Any) -> FileFormatOption:
     """Return the file format for the value of ``IngestOptions.format``.
 
     ``value`` is a format object, the name of a format, or a mapping of a format's fields with the format's name under
-    ``type``. Raises ConfigurationError for any other value.
+    ``type`` (``csv`` if there is no ``type``). Raises ConfigurationError for any other value.
     """
     if isinstance(value, CsvFormat | JsonFormat | ExcelFormat | PlainFormat):
         return value

@@ -110,16 +110,17 @@ class StreamManager:
             source.on_durable()  # too early, but if the rows do not become durable, the end of the block raises
 
     def flush(self) -> None:
-        """Block until every row sent so far is acknowledged; raise an error if the delivery fails."""
+        """Block until every row sent so far is acknowledged or refused; raise an error if the delivery fails."""
         self._schema_inside()
         with self._work():
             if self._delivery is not None:
                 self._delivery.flush()
 
     def stop(self) -> None:
-        """Make a running or later call raise IngestInterruptedError within a second.
+        """Make a running call, or a later one that sends or waits, raise IngestInterruptedError within a second.
 
-        Any thread or signal handler can call it.
+        A call that waits for rows from the caller's own code can be interrupted only in the main thread; elsewhere it
+        raises when the next row comes. Any thread or signal handler can call ``stop``.
         """
         self._stop.set()
 
@@ -146,7 +147,7 @@ class StreamManager:
         return self._schema
 
     def _numbered(self, source: Source) -> Iterator[Chunk]:
-        """Yield the chunks of ``source``; their positions continue after the last row that was sent before."""
+        """Yield the chunks of ``source``; their positions continue after the rows of the earlier calls of ``send``."""
         base = self._next_row
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row

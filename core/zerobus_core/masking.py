@@ -1,8 +1,8 @@
 """Masks secrets in the texts of servers and libraries, before anybody can read these texts.
 
-The masked secrets are the client secret (plain and in its encoded forms), the credentials after ``Bearer`` or
-``Basic``, JSON Web Tokens, Databricks' own tokens (``dapi…``), and the values of the JSON and form fields that OAuth
-defines as secrets.
+The masked secrets are the client secret (plain and in its encoded forms; not one shorter than six characters), the
+credentials after ``Bearer`` or ``Basic``, JSON Web Tokens, Databricks' own tokens (such as ``dapi…``), and the values
+of the JSON and form fields that OAuth defines as secrets.
 """
 
 from __future__ import annotations

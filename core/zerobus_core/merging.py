@@ -28,8 +28,9 @@ def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
     of the shards' medians, weighted by their numbers of batches, and the highest p95 and maximum of any shard.
     ``shards`` is the number of deliveries, and ``slowest_shard_s`` is the duration of the slowest shard.
 
-    Raises ConfigurationError if ``receipts`` is empty, is for several tables, or has two receipts for one shard. Raises
-    ShardsMissingError if shards of ``split_source`` have no receipt; the error names these shards.
+    Raises ConfigurationError if ``receipts`` is empty, is for several tables, has two receipts for one shard, or has an
+    item that is not a complete receipt. Raises ShardsMissingError if shards of ``split_source`` have no receipt; the
+    error names these shards.
     """
     every = [_receipt(one) for one in receipts]
     if not every:
@@ -88,7 +89,8 @@ def _receipt(given: Any) -> Receipt:
 def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or if some shards of a split have receipts and others have none.
 
-    If the user's own code read a shard, the receipt does not name the shard; such a receipt stands for any missing one.
+    If the user's own code read a shard, its receipt does not name the shard. Each such receipt counts as the receipt of
+    one missing shard.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:

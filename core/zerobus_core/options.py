@@ -34,7 +34,7 @@ _LONGEST = 8_640_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """Options of one delivery. Seconds are floats; None means "no limit".
+    """Options of one delivery. Times are in seconds. None as the value of a limit means "no limit".
 
     An invalid value raises a ConfigurationError that names the option, the value and the valid values.
     """
@@ -53,11 +53,11 @@ class IngestOptions:
     of the source is read."""
     timeout: float | None = 86_400.0
     """The time limit of the whole delivery. In the main thread it interrupts a source that waits for its rows (by
-    SIGALRM); in other threads it takes effect when the source yields its next row."""
+    SIGALRM, if nothing else in the process uses it). Otherwise it takes effect when the source yields its next row."""
     open_timeout: float = 30.0
     """The time limit of one attempt to open a stream."""
     ack_timeout: float = 60.0
-    """The longest wait for the oldest batch of a stream to be acknowledged, and for a stream to close."""
+    """The longest time without an acknowledgement on a stream with batches in flight; then the stream is replaced."""
     max_attempts: int = 10
     """The number of streams in a row that can end without an acknowledgement before a failed stream is no longer
     replaced. When no stream is left, the delivery fails. 10 attempts take about a minute."""

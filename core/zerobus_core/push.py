@@ -55,14 +55,14 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     those rows have changed, a source that can be read again is sent from its first row; any other source raises
     SourceChangedError, and the next call starts over.
 
-    ``on_progress`` is called in this thread, at most every 0.5 s and at the end. If any thread sets ``stop``, or a
-    signal handler raises, the call raises within a second (IngestInterruptedError for ``stop``). In the main thread
-    (not on Windows), ``stop``, signals and ``timeout`` can also interrupt a source that waits for its rows; in other
-    threads they take effect when the source yields its next row.
+    ``on_progress`` is called in this thread, at most every 0.5 s, and once more if the delivery succeeds. If any thread
+    sets ``stop``, or a signal handler raises, the call raises within a second (IngestInterruptedError for ``stop``). In
+    the main thread (not on Windows), ``stop``, signals and ``timeout`` can also interrupt a source that waits for its
+    rows; in other threads they take effect when the source yields its next row.
 
     Blocks, but never inside a native call of the SDK. Raises a ZerobusIngestError that carries the table and the
-    counts; returns a receipt only if every row is accounted for. Exceptions of the source or of a signal handler are
-    passed on.
+    counts; returns a receipt only if every row is durable, in the dead-letter file, or filtered by ``transform``.
+    Exceptions of the source or of a signal handler are passed on.
     """
     workspace, table, options = workspace_argument(workspace), table_argument(table), options_argument(options)
     controls = Controls(stop=stop_argument(stop), on_progress=hook_argument("on_progress", on_progress))
@@ -121,7 +121,7 @@ def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) 
 
 
 def _check_place(checkpoint: CheckpointStore | None, source: Source, options: IngestOptions) -> None:
-    """Raise ConfigurationError if the checkpoint would overwrite another file of this delivery."""
+    """Raise ConfigurationError if the checkpoint is also the dead-letter file, or would be read as a source file."""
     if not isinstance(checkpoint, FileCheckpointStore):
         return
     where = f"the checkpoint at {shown_uri(checkpoint.uri)}"

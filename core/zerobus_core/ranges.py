@@ -15,8 +15,7 @@ END = 2**63 - 1
 class RowRanges:
     """A set of row positions, kept as sorted, disjoint, non-touching half-open ranges ``(start, stop)``.
 
-    Adding at the end is O(1); anywhere else it is O(log n) to find the place and O(n) to insert. Not safe for
-    concurrent use.
+    Adding takes O(log n) to find the place, and anywhere but at the end O(n) to insert. Not safe for concurrent use.
     """
 
     __slots__ = ("_count", "_starts", "_stops")

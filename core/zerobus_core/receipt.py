@@ -18,8 +18,9 @@ __all__ = ["AckLatency", "Progress", "ProgressLog", "Receipt", "notes_on"]
 class AckLatency:
     """The time in seconds from giving a batch to a stream until the SDK reported the acknowledgement of the batch.
 
-    ``p50``, ``p95`` and ``max`` are taken over all batches. The times are measured in the SDK's thread, so a busy
-    caller does not increase them. A batch that was sent again is timed from its last send.
+    ``p50`` and ``p95`` are estimated from a random sample of up to 4,096 batches; ``max`` is that of all acknowledged
+    batches. The acknowledgement is timed in the thread that gets it from the SDK, so a busy caller does not increase
+    the times. A batch that was sent again is timed from its last send.
     """
 
     p50: float = 0.0
@@ -53,7 +54,7 @@ class Receipt:
     stream_ids: tuple[str, ...]
     """The service's ids of the streams, if the SDK exposes them (1.10 does not)."""
     reconnects: int
-    """The number of streams opened after another one died; routine rotations are not counted."""
+    """The number of streams opened after another one died or could not be opened; routine rotations are not counted."""
     ack_latency_s: AckLatency
     duration_s: float
     rows_per_s: float
@@ -80,7 +81,7 @@ class Receipt:
     rows_redelivered: int = 0
     """The number of durable rows of a handoff's slice that were sent again because a person asked for it."""
     handoff: dict[str, Any] | None = None
-    """What a handoff delivered, as JSON-compatible values: name, slice, from, to, remaining; None for other
+    """What a handoff delivered, as JSON-compatible values, such as name, slice, from, to and remaining; None for other
     deliveries."""
     shard: dict[str, Any] | None = None
     """For a shard of ``split_source``: the id of the ``split``, the ``index`` of the shard, and the number of shards in
@@ -99,7 +100,7 @@ class Receipt:
 
 
 def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]:
-    """Return a note if a successful delivery had no rows to send; otherwise return an empty tuple.
+    """Return one note if no row was read, or if all rows were filtered or all were skipped; otherwise an empty tuple.
 
     If the source had no rows, the note is ``why_empty``, or a general text if ``why_empty`` is None.
     """
@@ -121,7 +122,7 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
 class Progress:
     """The progress of a delivery.
 
-    Passed to ``on_progress`` at most every 0.5 s and at the end, in the caller's thread.
+    Passed to ``on_progress`` at most every 0.5 s, and once more if the delivery succeeds, in the caller's thread.
     """
 
     table: str
@@ -141,15 +142,16 @@ class Progress:
     """The age in seconds of the oldest batch that was sent but not acknowledged; 0.0 if there is none."""
     elapsed_s: float
     reconnects: int = 0
-    """The number of streams opened after another one died."""
+    """The number of streams opened after another one died or could not be opened."""
     rows_filtered: int = 0
     """The number of rows that ``IngestOptions.transform`` left out."""
     last_error: str | None = None
-    """Why a stream was lost or could not be opened; None again after a later acknowledgement."""
+    """Why a stream was lost or could not be opened, until a later stream in its place gets an acknowledgement; and what
+    the next stream waits for. None if there is neither."""
 
     @property
     def is_connecting(self) -> bool:
-        """Whether the delivery is still opening its first stream: no stream is open, and no row was acknowledged."""
+        """Whether no stream is open and no row was acknowledged so far, as while the first stream is being opened."""
         return self.streams == 0 and self.rows_acked == 0
 
 

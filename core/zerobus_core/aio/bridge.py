@@ -73,7 +73,7 @@ class LoopBridge:
     ) -> _Result:
         """Call a function of the host on the loop's thread and return its result; an awaitable result is awaited first.
 
-        Blocks. If the loop no longer runs, calls the function in this thread.
+        Blocks. If the loop no longer runs, calls the function in this thread; an awaitable result is then not awaited.
         """
         if not self._loop.is_running():
             return function(*args, **kwargs)

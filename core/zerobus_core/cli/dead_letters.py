@@ -1,4 +1,4 @@
-"""``zerobus-ingest dead-letters``, which shows rows that did not fit their table, or sends them again."""
+"""``zerobus-ingest dead-letters``, which shows the rows of a dead-letter file, or sends them again."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def replay(
 def _reason(letter: Mapping[str, Any]) -> str:
     """Return why a row became a dead letter.
 
-    Indexes of list items are removed, so that reasons that differ only in an index are counted together.
+    Indexes of list items are replaced by ``[…]``, so that reasons that differ only in an index are counted together.
     """
     return re.sub(r"\[\d+\]", "[…]", _one_line(letter["error"]))
 

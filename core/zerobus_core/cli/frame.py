@@ -111,7 +111,10 @@ def table_option(command: _Command) -> _Command:
 
 
 def table_of(given: dict[str, Any]) -> str | None:
-    """Return the table that was passed as TABLE or with ``-t``, or None; remove both from ``given``."""
+    """Return the table that was passed as TABLE or with ``-t``, or None; remove both from ``given``.
+
+    Raises a usage error if both were passed and differ.
+    """
     table, named = given.pop("table"), given.pop("named_table")
     if table is not None and named is not None and table != named:
         raise click.UsageError(f"two tables were passed, {table} and {named}: pass only one")
@@ -138,7 +141,10 @@ def workspace_of(given: dict[str, Any]) -> Workspace:
 
 
 def framed(command: _Command) -> _Command:
-    """Add ``--verbose`` and ``--debug``, send logs to stderr, and show an error as one line instead of a traceback."""
+    """Add ``--verbose`` and ``--debug``, send logs to stderr, and show an error as one line instead of a traceback.
+
+    ``--debug`` shows both.
+    """
 
     @click.option("-v", "--verbose", is_flag=True, help="Write more log messages to stderr.")
     @click.option("--debug", is_flag=True, help="Write all log messages to stderr, and show the traceback of an error.")
@@ -183,7 +189,7 @@ def _say(text: str, *, debug: bool) -> None:
 
 
 def exit_at_once(code: int) -> None:
-    """End the process without the interpreter's clean-up.
+    """Run the functions of ``atexit``, flush the output, and end the process without the interpreter's other clean-up.
 
     The clean-up can take longer than a second, but a signal must take effect within a second. If a native thread calls
     into Python during the clean-up, the process is even aborted.

@@ -209,6 +209,7 @@ def metadata_columns_of(texts: Sequence[str]) -> dict[str, str]:
     """Return the values of ``--metadata-columns``, such as ``file_name=source``, as a mapping.
 
     Each key is a fact about a row, such as ``file_name``. Its value is the name of the column that holds the fact.
+    Raises click.BadParameter for an invalid text.
     """
     pairs = [text.partition("=") for text in texts]
     columns = {fact: name for fact, _, name in pairs}

@@ -9,7 +9,7 @@ In other threads, or if a signal is not free, the user's code is not interrupted
 the stop request when the user's code returns.
 
 The handlers raise only while the guard is calling the user's code. Therefore either that code has returned and its
-result is used, or the error is raised. The code that restores the handlers cannot be interrupted.
+result is used, or the error is raised. They do not interrupt the code that restores the earlier handlers.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class SourceGuard:
     """Runs the user's code in such a way that a deadline, a stop request or a signal can end it.
 
-    Call ``call`` and ``items`` inside a ``with`` block of the guard. They raise IngestTimeoutError after ``deadline``
-    (a reading of ``time.monotonic``, or infinity), and IngestInterruptedError after any thread sets ``stop``. If the
-    user's code suppresses the exception of a SIGINT or SIGTERM handler, the guard raises that exception again.
+    Call ``call`` and ``items`` inside a ``with`` block of the guard. If the user's code can be interrupted (see the
+    module's docstring), they raise IngestTimeoutError after ``deadline`` (a reading of ``time.monotonic``, or
+    infinity), and IngestInterruptedError after any thread sets ``stop``. If the user's code suppresses the exception of
+    a SIGINT or SIGTERM handler, the guard raises that exception again.
     """
 
     def __init__(self, deadline: float, *, stop: threading.Event | None = None) -> None:
@@ -111,7 +112,10 @@ class SourceGuard:
             signal.pthread_kill(_main_thread_id(), signal.SIGURG)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGALRM or SIGURG: interrupt the user's code if that code is running and is not protected."""
+        """Handle SIGALRM or SIGURG after the deadline or a stop request.
+
+        Interrupts the user's code if that code is running and is not protected.
+        """
         if not self._is_waiting:
             return
         error = self._interruption_error()
@@ -198,7 +202,7 @@ class _NotedSignal:
     def installed(cls, number: int) -> _NotedSignal | None:
         """Replace the present handler of the signal, and return the new handler.
 
-        Return None, and replace nothing, if the present handler is not a Python function.
+        Return None, and replace nothing, if the present handler is not something that Python can call.
         """
         handler = signal.getsignal(number)
         if not callable(handler):  # SIG_DFL, SIG_IGN, or one that was not set by Python

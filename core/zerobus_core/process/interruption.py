@@ -72,7 +72,7 @@ class StopRequest(StopEvent):
         signal.setitimer(signal.ITIMER_REAL, _GRACE)
 
     def is_set(self) -> bool:
-        """Return whether to stop. A caller that gets True must stop by itself: the alarm no longer interrupts it."""
+        """Return whether to stop. Once the main thread gets True, it must stop by itself: the alarm no longer rings."""
         is_set = super().is_set() or time.monotonic() >= self.deadline
         if is_set and is_in_main_thread():
             self._is_seen = True
