@@ -47,7 +47,8 @@ class CsvFormat:
     comment_char: str | None = None
     """One ASCII character: lines that begin with it are not rows."""
     null_values: tuple[str, ...] = ()
-    """Further words for NULL in all columns. NA, N/A, NULL and null always mean NULL in columns that are not text."""
+    """Further words for NULL in all columns. NA, N/A, NULL and null always mean NULL, except in STRING, VARCHAR,
+    CHAR, BINARY and VARIANT columns."""
     true_values: tuple[str, ...] = ()
     """Further words for true in BOOLEAN columns. There the words true and false, in upper or lower case, are always
     valid."""

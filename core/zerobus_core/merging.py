@@ -90,7 +90,7 @@ def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or if some shards of a split have receipts and others have none.
 
     If the user's own code read a shard, its receipt does not name the shard. Each such receipt counts as the receipt of
-    one missing shard.
+    one missing shard in each split.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:

@@ -127,8 +127,8 @@ class IngestOptions:
     """How files are read: a CsvFormat, JsonFormat or ExcelFormat, a mapping of the fields of one of these, or the name
     of a format (``"parquet"``) for files whose extension does not show it."""
     source_version: str | None = None
-    """A name that you give to the content of an iterable that can be read again. Without it, a delivery of such an
-    iterable cannot be resumed."""
+    """A name that you give to the content of the records; another attempt with the same records must use the same
+    name. Without it, a delivery of a generator, or of other records without a fingerprint, cannot be resumed."""
 
     def __post_init__(self) -> None:
         self._check_choice("record_format", "auto", "protobuf", "json", "arrow")

@@ -32,10 +32,11 @@ _SCHEMA_AGE = 10.0
 def fetch_schema(
     workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event, refresh: bool = False
 ) -> TableSchema:
-    """Fetch the table's schema within 30 s and the delivery's timeout; raise IngestInterruptedError if ``stop`` is set.
+    """Fetch the table's schema in at most 30 s, or in the delivery's timeout if that is shorter.
 
     A schema that was fetched in the last 10 s is used again. Set ``refresh`` to bypass this cache, so that a checkpoint
-    is compared with the current schema.
+    is compared with the current schema. Raises IngestInterruptedError if ``stop`` is set, and the errors of
+    ``TableSchema.fetch``.
     """
     longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
     oldest = 0.0 if refresh else _SCHEMA_AGE
