@@ -90,7 +90,7 @@ def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or if some shards of a split have receipts and others have none.
 
     If the user's own code read a shard, its receipt does not name the shard. Each such receipt counts as the receipt of
-    one missing shard in each split.
+    one missing shard.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:
@@ -103,10 +103,12 @@ def _check_complete(every: list[Receipt]) -> None:
                 f"receipts hold shard {index} of {of} twice; its rows would count twice, so give one receipt per shard"
             )
         delivered[index] = one
+    unnamed = sum(one.shard is None for one in every)
     for delivered in splits.values():
         of = cast("dict[str, Any]", next(iter(delivered.values())).shard)["of"]
         missing = sorted(set(range(of)) - set(delivered))
-        if len(missing) > sum(one.shard is None for one in every):
+        unnamed -= len(missing)
+        if unnamed < 0:
             durable = sum(one.rows_acked + one.rows_skipped for one in delivered.values())
             raise ShardsMissingError(
                 f"{len(missing)} of {of} shards have no receipt: {', '.join(map(str, missing))}. {durable:,} "

@@ -100,7 +100,7 @@ class Receipt:
 
 
 def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]:
-    """Return one note if no row was read, or if all rows were filtered or all were skipped; otherwise an empty tuple.
+    """Return one note if no row was read, or if all rows were filtered or skipped; otherwise an empty tuple.
 
     If the source had no rows, the note is ``why_empty``, or a general text if ``why_empty`` is None.
     """
@@ -114,6 +114,11 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
         return (
             f"{rows} durable from an earlier attempt, so nothing was sent; if these rows are new, pass another "
             "source_version or another checkpoint",
+        )
+    if counts.rows_filtered + counts.rows_skipped == counts.rows_read:
+        return (
+            f"transform left out {counts.rows_filtered:,} of {counts.rows_read:,} rows, and the others were durable "
+            "from an earlier attempt, so nothing was sent",
         )
     return ()
 

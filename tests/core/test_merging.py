@@ -114,3 +114,7 @@ def test_receipts_of_some_shards_are_not_merged_and_the_others_are_named(
     assert other.shard is None
     assert merge_receipts([*receipts, other]).rows_acked == 4
     assert merge_receipts([*receipts[:2], other]).rows_acked == 3, "it can be of a shard that the user's code has read"
+    (tmp_path / "3.jsonl").write_text('{"id": 3}\n')
+    again = ingest(zerobus.workspace, table_name, split_source(str(tmp_path), 2)[0]).as_dict()
+    with pytest.raises(ShardsMissingError, match="1 of 2 shards have no receipt: 1"):
+        merge_receipts([*receipts[:2], again, other])  # one for two that are missing

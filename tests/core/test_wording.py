@@ -31,6 +31,13 @@ def test_an_error_and_a_note_about_one_row_say_row() -> None:
     assert notes_on(counts) == ("transform left out the only row, so nothing was sent",)
 
 
+def test_a_delivery_that_sent_nothing_says_so_if_rows_were_left_out_and_others_durable() -> None:
+    (note,) = notes_on(Counts(rows_read=4, rows_skipped=3, rows_filtered=1))
+    assert note == (
+        "transform left out 1 of 4 rows, and the others were durable from an earlier attempt, so nothing was sent"
+    )
+
+
 def test_no_expected_text_of_a_test_or_page_says_1_rows() -> None:
     wrong = re.compile(rf"(?<![\d.,:+-])\b1 (?:new )?(?:{NOUNS.replace('batch', 'batche')})s\b")
     files = [

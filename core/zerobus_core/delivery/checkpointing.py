@@ -134,11 +134,15 @@ class Checkpointing:
         self._resent_kept = kept.counts.rows_resent
         self._keeper.save(kept)
 
-    def save_last(self, *, has_source_changed: bool = False) -> None:
-        """Save the account when nothing more will be sent, but never replace the checkpoint of a newer attempt."""
+    def save_last(self, *, has_source_changed: bool = False) -> bool:
+        """Save the account when nothing more will be sent, but never replace the checkpoint of a newer attempt.
+
+        Returns whether this is still the newest attempt.
+        """
         try:
             self._look()
         except DeliverySupersededError:
-            return
+            return False
         account = self._account
         self._keeper.save(account.kept_without_durable() if has_source_changed else account.kept(is_end=True))
+        return True

@@ -278,7 +278,8 @@ class Delivery:
 
     def _save_final_state(self, *, has_changed: bool = False) -> None:
         self.snapshot()
-        self._checkpointing.save_last(has_source_changed=has_changed)
+        if not self._checkpointing.save_last(has_source_changed=has_changed):
+            return  # the newer attempt finds the same bad rows, and its letters could be lost
         try:
             self._bad.flush()
         except Exception as error:  # of any storage; the error that ended the delivery is the one to report

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from zerobus_core import IngestOptions, Receipt, ingest
+from zerobus_core.bad_rows.letters import letters_of
 from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import AttemptMark, Checkpoint, MemoryCheckpointStore
 from zerobus_core.errors import DeliverySupersededError
@@ -111,6 +112,24 @@ def test_an_attempt_that_was_superseded_writes_nothing_more(server: LocalZerobus
     with pytest.raises(DeliverySupersededError):
         attempt(server, store, Interrupted(500, takes_over).rows())
     assert newer == [store.text]
+
+
+def test_a_superseded_attempt_leaves_the_dead_letters_of_the_newer_one(server: LocalZerobus, table: str) -> None:
+    store, uri = MemoryCheckpointStore(), "memory://superseded/letters.parquet"  # written as a whole
+    options = dataclasses.replace(OPTIONS, on_bad_record="dead_letter", dead_letter_uri=uri)
+
+    def rows(interrupted_at: int | None = None) -> Iterator[dict[str, Any]]:
+        for number in range(ROWS):
+            if number == interrupted_at:
+                deliver(rows())
+            yield {"id": "bad" if number in {5, 2_000} else number}
+
+    def deliver(given: Iterator[dict[str, Any]]) -> Receipt:
+        return ingest(server.workspace, table, given, options=options, checkpoint=store)
+
+    with pytest.raises(DeliverySupersededError):
+        deliver(rows(interrupted_at=1_000))
+    assert [letter["row"] for letter in letters_of(uri)] == [5, 2_000]
 
 
 def test_the_newer_attempt_marks_the_checkpoint_before_its_first_row(server: LocalZerobus, table: str) -> None:
