@@ -23,7 +23,8 @@ def freeze_when_free(
     """Call ``freeze`` and return None; if ``freeze`` raises HandoffBusyError, do what ``on_busy`` says.
 
     With ``fail``, raise this error at once. With ``skip``, return its message. With ``wait``, call ``freeze`` again
-    every second, and raise this error after ``timeout`` seconds; when ``stop`` is set, raise IngestInterruptedError.
+    every second, and raise this error after ``timeout`` seconds (never if it is None); when ``stop`` is set, raise
+    IngestInterruptedError.
     """
     if on_busy not in ("fail", "skip", "wait"):
         raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")

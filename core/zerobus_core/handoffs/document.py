@@ -37,7 +37,7 @@ def to_json(state: State) -> str:
 
 
 def from_json(text: str | bytes, where: str) -> State:
-    """Return the State that ``to_json`` wrote as ``text``; raise HandoffStateError for any other text.
+    """Return the State that ``to_json`` wrote as ``text``; raise HandoffStateError if ``text`` is not a valid state.
 
     ``where`` is the location of the text, for the error message.
     """

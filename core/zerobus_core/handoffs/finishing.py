@@ -26,7 +26,11 @@ _log = logging.getLogger("zerobus_core")
 
 
 def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> PastSlice:
-    """Advance the state to the end of a slice whose rows are durable; return the slice's entry in the history."""
+    """Advance the state to the end of a slice whose rows are durable; return the slice's entry in the history.
+
+    Also removes files that are no longer needed, and calls the source's ``after_finish``. Raises SliceForgottenError if
+    the slice is neither open nor in the history.
+    """
     counts = {name: int(getattr(receipt, name)) for name in COUNTS}
     written: list[Position] = []
 
@@ -51,7 +55,7 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
 def note_redelivery(keeper: StateKeeper, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
     """Record in the state that a finished slice was sent again; return facts for the receipt.
 
-    ``chain`` is the chain of attempts that sent the slice (see Owner).
+    ``chain`` is the chain of attempts that sent the slice (see Owner). Also removes the checkpoints of this redelivery.
     """
     keeper.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=keeper.now()))
     for part in {past.id, *part_ids(past)}:
@@ -72,7 +76,8 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
 def _after_finish(keeper: StateKeeper, state: State) -> None:
     """Call the source's ``after_finish``, and save the position that it returns.
 
-    An error is only logged, because the rows are already durable; the next run calls ``after_finish`` again.
+    The position is not saved if another run has opened a slice or changed ``done`` since. An error is only logged,
+    because the rows are already durable; the next run calls ``after_finish`` again.
     """
     try:
         instead = keeper.source.after_finish(state.done)

@@ -64,7 +64,7 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
 
 
 def last_delivered(state: State) -> PastSlice | None:
-    """Return the last entry of the history if it is a delivered slice; None if it is a skip, a rewind or the like."""
+    """Return the last entry of the history if it is a delivered slice; otherwise None, for example after a rewind."""
     if not state.history or state.history[-1].outcome != "delivered":
         return None
     return state.history[-1]
@@ -73,7 +73,7 @@ def last_delivered(state: State) -> PastSlice | None:
 def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
     """Call the source's ``after_finish`` for the last slice, and save the position that it returns.
 
-    This is needed if the run that finished the slice ended before it could do the same.
+    This is needed if the run that finished the slice ended before it could do the same, or failed to do it.
     """
     instead = keeper.source.after_finish(state.done)
     if instead is None:

@@ -50,8 +50,9 @@ class Handoff:
     """Delivers to ``table`` what is new in ``source``, and records in ``state`` what was delivered.
 
     ``state`` is the path or URI of a file, or a StateStore. ``name`` names the handoff; it defaults to the name of the
-    state's file. ``owner`` identifies the run that delivers; its ``key`` must be the same in every attempt of a run. By
-    default, each Handoff object counts as a run of its own.
+    state's file without ``.json`` or ``.handoff``, and is required for any other store. ``owner`` identifies the run
+    that delivers; its ``key`` must be the same in every attempt of a run. By default, each Handoff object counts as a
+    run of its own, so build a new object for each run.
 
     ``run`` does everything. To do it step by step, call ``freeze``, ``deliver`` and ``finish``. To deliver a slice in
     several processes, call ``split`` in one process, ``deliver_shard`` in many, and ``finish_shards`` in one. Call all
@@ -111,7 +112,7 @@ class Handoff:
         This is the first of the following that exists: the slice that this run opened before, even if it is finished;
         the open slice of another run, which this run takes over; a new slice. The slice is saved in the state before
         this method returns. Raises HandoffBusyError if another run still holds the open slice, and SliceForgottenError
-        if this run's own slice was delivered so long ago that the state no longer has it.
+        if this run's own slice was delivered or skipped so long ago that the state no longer has it.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
@@ -145,8 +146,9 @@ class Handoff:
     def deliver(self) -> Receipt:
         """Send the rows of the slice that ``freeze`` returned, and return when all of them are durable.
 
-        If this run has already delivered the slice, nothing is sent. But if a person has asked for the run again since
-        then, by clearing a task, all rows of the slice are sent again.
+        Nothing is sent if ``freeze`` returned None, or if the slice was already delivered or skipped. But if it was
+        delivered, and a person has asked for the run again since then, by clearing a task, all rows of the slice are
+        sent again.
         """
         with naming_table(self._kept.table):
             if self._past is not None:
@@ -186,15 +188,20 @@ class Handoff:
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:
-        """Return whether nothing is left to send: this chain of attempts delivered the slice, or a person skipped it.
+        """Return whether nothing is left to send of a finished slice.
 
-        A chain is a run's attempts and automatic retries, up to the point where a person asks for the run again.
+        This is so if a person skipped the slice, or if this chain of attempts opened it or has sent it again. A chain
+        is a run's attempts and automatic retries, up to the point where a person asks for the run again.
         """
         is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
         return is_known or past.outcome == "skipped"
 
     def finish(self) -> Receipt:
-        """Advance the state to the end of the delivered slice; return the receipt, with facts about the slice."""
+        """Advance the state to the end of the delivered slice; return the receipt, with facts about the slice.
+
+        The state does not advance if nothing was new, or if the slice was already finished. Raises ConfigurationError
+        if ``deliver`` was not called before.
+        """
         with naming_table(self._kept.table):
             receipt = self._receipt
             if receipt is None:
@@ -223,8 +230,9 @@ class Handoff:
         Each shard is a dict of JSON-compatible values, a few hundred bytes in size, for ``deliver_shard`` in any
         process that builds the same handoff. After the split, every run delivers the slice in these shards only
         (docs/fan_out.md). A slice that was already split, by this run or another one, keeps its shards. If rows of the
-        slice were sent before the split, the whole slice becomes a single shard. Raises ConfigurationError for
-        NewItems. Raises HandoffBusyError if another run holds the open slice.
+        slice may have been sent before the split, the whole slice becomes a single shard. Raises ConfigurationError for
+        NewItems, and if ``n`` is not a whole number from 1 to 1,000. Raises HandoffBusyError if another run holds the
+        open slice.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -243,8 +251,10 @@ class Handoff:
     def deliver_shard(self, shard: Mapping[str, Any]) -> Receipt:
         """Send the rows of one shard that ``split`` returned, and return when all of them are durable.
 
+        Nothing is sent if the slice is already finished, unless ``split`` returned the shard to send the slice again.
         Reads the state but never writes it. Each shard has a checkpoint next to the state, from which another attempt
-        resumes. Raises HandoffBusyError if another run has taken over the slice.
+        resumes. Raises HandoffBusyError if another run has taken over the slice, and SliceForgottenError if the state
+        no longer has the slice.
         """
         with naming_table(self._kept.table):
             plain = shards.checked(self._kept, shard)
@@ -264,10 +274,13 @@ class Handoff:
     def finish_shards(self, receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
         """Check that every shard of the slice is durable, and advance the state; return one receipt for all shards.
 
+        The state does not advance if the slice was already finished.
+
         ``receipts`` holds what ``deliver_shard`` returned for each shard: a Receipt, or the dict that its ``as_dict()``
         returns. Raises ShardsMissingError, which names each shard that has no receipt or whose receipt does not account
-        for all of its rows. If ``receipts`` is empty, the receipt says that nothing was new; but if this run has an
-        open slice, its shards are missing, and ShardsMissingError is raised.
+        for all of its rows. Raises ConfigurationError if ``receipts`` holds other values, or two complete receipts for
+        one shard. If ``receipts`` is empty, the receipt says that nothing was new; but if this run has an open slice,
+        its shards are missing, and ShardsMissingError is raised.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -290,6 +303,8 @@ class Handoff:
 
     def run(self, *, on_busy: str = "fail") -> Receipt:
         """Deliver the slice that another run left unfinished, if there is one, and then what is new.
+
+        If this run has already opened a slice, in this or an earlier attempt, only that slice is delivered.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
         returns a receipt without rows, and ``wait`` waits, but raises HandoffBusyError after ``options.timeout``
@@ -325,7 +340,10 @@ class Handoff:
         return replace(self._sender.send_nothing(holder), handoff={**no_facts(self._kept.source, state), **facts})
 
     def look(self) -> dict[str, Any]:
-        """Return a dict that says whether there is something to deliver now; freezes and writes nothing."""
+        """Return a dict that says whether there is something to deliver now; does not change the state.
+
+        ``is_new`` is True if a slice is open (also if another run is delivering it), or if a new slice could be frozen.
+        """
         with naming_table(self._kept.table):
             _, state = self._kept.load()
             start, notes = self._kept.source.shown(state.done), dict[str, Any]()
@@ -339,10 +357,10 @@ class Handoff:
     # what people do
 
     def show(self, *, values: bool = False) -> dict[str, Any]:
-        """Return the state as a dict: what was delivered, the open slice and its owner, and the last slices.
+        """Return the state as a dict: what was delivered, the open slice and its owner, and the history.
 
-        All values are JSON-compatible. Text in watermarks is masked unless ``values`` is set. Does not change the
-        state.
+        All values are JSON-compatible. Positions that hold text (watermarks, tokens, names of last files) are masked
+        unless ``values`` is set. Does not change the state.
         """
         _, state = self._kept.load()
         holder, ends_at = (None, None) if state.open is None else self._kept.holder(state, Owner(key=""))
@@ -351,13 +369,18 @@ class Handoff:
     def rewind(self, to: Any = None) -> None:
         """Make everything after the position ``to`` new again, so that the next runs send it once more.
 
-        ``to`` can also be the id of a past slice: then that slice and everything after it are new again. With None,
-        everything is new again. Rows that are already in the table stay there.
+        ``to`` can also be the id of a slice in the history: then that slice and everything after it are new again. With
+        None, everything is new again (for NewRows and NewItems: everything after ``initial``). For NewFiles without
+        ``names_increase``, ``to`` can only be an id or None. Rows that are already in the table stay there. An open
+        slice is abandoned. Raises HandoffBusyError if another run holds it.
         """
         repairs.rewind(self._kept, to)
 
     def skip(self, slice_id: str) -> None:
-        """Give up the open slice: later runs do not send its missing rows. The slice stays in the history."""
+        """Give up the open slice: later runs do not send its missing rows. The slice moves to the history.
+
+        Raises SliceForgottenError if ``slice_id`` is not the open slice, and HandoffBusyError if another run holds it.
+        """
         repairs.skip(self._kept, slice_id)
 
     def end_lease(self, slice_id: str | None = None) -> None:
@@ -370,23 +393,24 @@ class Handoff:
         repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
-        """Exclude one version of a file from every delivery.
+        """Exclude one version of a file from the open slice and from later ones.
 
         If the file is in the open slice, the version in the slice is excluded, and the file is taken out of the slice.
         Otherwise, the file's present version is excluded. Use this for a damaged file that would make the slice fail
-        forever, and for a delivered file that has changed. Later versions of the file are not excluded.
+        forever, and for a delivered file that has changed. Later versions of the file are not excluded. The state
+        remembers the last 1,000 released versions, unless a rewind removes them. ``deliver_between`` ignores releases.
 
         With ``slice_id``, only a file in that slice can be released: raises SliceForgottenError if the slice is no
         longer open, and ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no
-        files.
+        files, and for a file that is neither in the open slice nor in the storage.
         """
         repairs.release(self._kept, file, slice_id=slice_id)
 
     def deliver_between(self, start: Any, end: Any) -> Receipt:
         """Deliver what comes after ``start``, up to and including ``end``, without changing the state.
 
-        If the call is interrupted, another call with the same bounds continues the delivery. The receipt counts all
-        rows in ``rows_redelivered``.
+        If the call is interrupted, another call with the same bounds continues the delivery; if the rows that are
+        already durable have changed, it starts over. The receipt counts all rows in ``rows_redelivered``.
         """
         with naming_table(self._kept.table):
             return self._sender.send_between(start, end)

@@ -32,11 +32,11 @@ class NewItems(IntervalSource):
 
     A token marks a position in the API's records. The first attempt of a slice calls ``fetch(since, None)``, which
     returns ``(records, upto)``: all records after the token ``since``, and the token at which these records end. In the
-    first run, ``since`` is ``initial``. If ``upto`` equals ``since``, nothing is new. ``upto`` is written to the state
-    before the first record is sent. Every later attempt of the slice calls ``fetch(since, upto)`` and must get the same
-    records and the same ``upto``. The records are compared, by a digest, with those that are already durable; if they
-    differ, the slice is sent from its beginning. Tokens are JSON values; records can have any form that ``ingest``
-    takes.
+    first run, ``since`` is ``initial``. If ``upto`` equals ``since`` or is None, nothing is new. ``upto`` is written to
+    the state before the first record is sent. Every later attempt of the slice calls ``fetch(since, upto)`` and must
+    get the same records and the same ``upto``. The records are compared, by a digest, with those that are already
+    durable; if they differ, the slice is sent from its beginning (by the next attempt, if the records can be read only
+    once). Tokens are JSON values; records can have any form that ``ingest`` takes.
 
     ``repeatable=False`` states that the API cannot return the same records again. Every attempt then sends the whole
     slice, and ``rows_resent`` in the receipt counts the repeated rows. ``commit(upto)`` is called when every record is

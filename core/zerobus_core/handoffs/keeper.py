@@ -40,7 +40,10 @@ COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateKeeper:
-    """Reads and changes the state of one handoff for one owner. Errors of the store are passed on."""
+    """Reads and changes the state of one handoff for one owner.
+
+    Errors of the store are passed on, except by the methods that only log them.
+    """
 
     name: str
     table: str
@@ -77,8 +80,9 @@ class StateKeeper:
     def load(self) -> tuple[str | None, State]:
         """Return the stored text and the State in it; None and a new State if nothing is stored.
 
-        Raises HandoffStateError if the state is damaged, or if it is missing although other files of the handoff are
-        there. Raises ConfigurationError if the state belongs to another handoff, table or source.
+        Raises HandoffStateError if the state is damaged, if it is missing although other data of the handoff is there,
+        or if it was written more than 300 s later than this machine's present time. Raises ConfigurationError if the
+        state belongs to another handoff, table or source, or if the source cannot be used with the store.
         """
         identity = self.source.identity()
         self.source.prepare(self.context())
@@ -110,7 +114,7 @@ class StateKeeper:
         return text
 
     def check_room(self, state: State) -> None:
-        """Raise ConfigurationError if ``state`` is too large for the store; writes nothing."""
+        """Raise ConfigurationError if ``state`` is too large for a store that has ``most_bytes``; writes nothing."""
         most = getattr(self.store, "most_bytes", None)
         if most is None or len(text := to_json(state)) <= most:
             return
@@ -140,7 +144,7 @@ class StateKeeper:
         """Remove the side files and checkpoints that ``state`` no longer needs.
 
         These are files of ``before``, the state that ``state`` replaced, and of the positions ``mine``, for which this
-        run has written files. A failure is only logged, because unused files only take up space.
+        run has written files. A ZerobusIngestError is only logged, because unused files only take up space.
         """
         context = self.context()
         try:
@@ -168,10 +172,10 @@ class StateKeeper:
             )
 
     def holder(self, state: State, owner: Owner) -> tuple[Lease | None, str]:
-        """Return the lease that forbids ``owner`` to deliver the open slice, and the time when the slice's lease ends.
+        """Return the open slice's lease if it forbids ``owner`` to deliver the slice, otherwise None; and when it ends.
 
-        The lease is None if ``owner`` may deliver the slice. The time is ISO 8601 text in UTC; each save of one of the
-        slice's checkpoints moves it forward. Reads the checkpoints of the slice.
+        The time when the lease ends is returned in both cases, as ISO 8601 text in UTC; each save of one of the slice's
+        checkpoints moves it forward. Reads the checkpoints of the slice.
         """
         assert state.open is not None
         lease, renewed_at = state.open.lease, self._renewed_at(state.open)
@@ -183,7 +187,10 @@ class StateKeeper:
         return max(times, default=None)
 
     def _checkpoints_of(self, one: OpenSlice | PastSlice) -> Iterator[Checkpoint]:
-        """Yield the saved checkpoints of a slice: at most one if it was not split, else at most one for each shard."""
+        """Yield the saved checkpoints of a slice: at most one if it was not split, else at most one for each shard.
+
+        Invalid checkpoints are left out.
+        """
         for part in part_ids(one):
             with suppress(InvalidCheckpointError):
                 kept = self.checkpoint_of(part).load()
@@ -201,7 +208,7 @@ class StateKeeper:
     def is_begun(self, opened: OpenSlice) -> bool:
         """Return whether rows of the slice may have been sent before it was split.
 
-        This is so if the slice as a whole has a checkpoint.
+        This is so if the slice as a whole has a checkpoint, even an invalid one.
         """
         try:
             return self.checkpoint_of(opened.id).load() is not None
@@ -216,7 +223,7 @@ class StateKeeper:
             _log.warning("%s: the checkpoint %s could not be removed: %s", self.table, kept, error)
 
     def epoch_of(self, slice_id: str) -> str:
-        """Return the epoch of a slice's checkpoints; the slice's ``delivery_name`` is the same text."""
+        """Return the epoch of the checkpoints of a slice or shard; its ``delivery_name`` is the same text."""
         return json.dumps([self.name, slice_id])
 
     def counts_of(self, opened: OpenSlice) -> dict[str, int]:

@@ -34,7 +34,8 @@ def with_process(owner: Owner) -> Owner:
 def is_alive(owner: Owner) -> bool | None:
     """Return whether the owner's attempt is still running; None if that is not known.
 
-    It is not known, for example, if the owner's process is on another machine.
+    It is not known, for example, if the owner's process is on another machine, or if the slice is delivered in shards.
+    An attempt in another process of this machine counts as running as long as the process runs.
     """
     if not owner.pid:
         return False  # the owner has ended its lease

@@ -12,7 +12,7 @@ _FACT = "_shards"
 
 
 class AnySlice(Protocol):
-    """The attributes that OpenSlice, PastSlice and Bounds have in common."""
+    """A slice in any form: an OpenSlice, a PastSlice or Bounds."""
 
     @property
     def id(self) -> str:
@@ -27,16 +27,16 @@ class AnySlice(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of a slice. If rows were sent before the split, the whole slice is one part."""
+    """The parts of a slice. If rows may have been sent before the split, the whole slice is one part."""
 
     sizes: Sequence[Mapping[str, int]]
-    """The approximate size of each part: rows, or files and bytes."""
+    """The approximate size of each part: rows, or files and bytes; empty if it is not known."""
     ends: Sequence[Mapping[str, Any] | None] = ()
     """For parts of rows: where each part ends; None is the end of the slice."""
     files: bytes | None = None
-    """For parts of files: the list of each part's files, stored next to the state."""
+    """For parts of files that are not stored yet: the list of each part's files, as JSON; otherwise None."""
     is_whole: bool = False
-    """Whether there is only one part, which is delivered like an unsplit slice."""
+    """Whether the only part is the whole slice, with the checkpoint that the slice had before the split."""
 
 
 def facts_with(parts: Parts) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def parts_of(one: AnySlice) -> Parts | None:
 def part_id(one: AnySlice, index: int) -> str:
     """Return the name of one part, for its checkpoint and for ``delivery_columns``.
 
-    The name does not depend on who delivers the part. If the slice was not split, it is the slice's id.
+    The name does not depend on who delivers the part. It is the slice's id if the slice was not split, or if the part
+    is the whole slice (``Parts.is_whole``).
     """
     parts = parts_of(one)
     if parts is None or parts.is_whole:

@@ -33,14 +33,15 @@ def hand_over(  # noqa: PLR0913 - the one call that users make, with everything 
     """Deliver to ``table`` what is new in ``source`` since the last run with this ``state``.
 
     ``source`` is NewFiles, NewRows or NewItems. ``state`` is the path or URI of a small file that is kept between runs,
-    or a StateStore. ``name`` names the handoff; it defaults to the name of the state's file. A slice that an earlier
-    run left unfinished is delivered first. ``on_busy`` says what to do while another run delivers: ``fail`` raises
-    HandoffBusyError, ``skip`` returns a receipt without rows, and ``wait`` waits for the other run, but raises
-    HandoffBusyError after ``options.timeout`` seconds.
+    or a StateStore. ``name`` names the handoff; it defaults to the name of the state's file without ``.json`` or
+    ``.handoff``, and is required for any other store. A slice that an earlier run left unfinished is delivered first.
+    ``on_busy`` says what to do while another run delivers: ``fail`` raises HandoffBusyError, ``skip`` returns a receipt
+    without rows, and ``wait`` waits for the other run, but raises HandoffBusyError after ``options.timeout`` seconds.
 
     Blocks until every row is durable and the state has been saved. In the receipt, ``handoff`` names the slice and its
-    bounds, and says whether more is waiting. On failure a ZerobusIngestError is raised, and the next run delivers the
-    rest of the same slice. ``on_progress`` and ``stop`` are as for ``ingest``.
+    bounds, and says whether more is waiting. If the delivery fails, an error is raised (a ZerobusIngestError, unless
+    one of the user's functions raised it), and the next run continues with the same slice. ``on_progress`` and ``stop``
+    are as for ``ingest``.
     """
     handoff = Handoff(
         workspace, table, source, state=state, name=name, options=options, on_progress=on_progress, stop=stop

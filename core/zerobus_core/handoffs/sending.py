@@ -44,7 +44,7 @@ def _naming_slice(redelivered: str | None) -> Generator[None]:
 
 @dataclass(frozen=True, slots=True)
 class SliceSender:
-    """Delivers rows to the handoff's table. Writes checkpoints, but never the state. All methods block."""
+    """Delivers rows to the handoff's table. Writes checkpoints and side files, but never the state. Methods block."""
 
     workspace: Workspace
     keeper: StateKeeper

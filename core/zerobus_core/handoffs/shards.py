@@ -7,8 +7,8 @@ The rules:
    rows of the slice were sent before the split, the whole slice becomes one shard.
 2. Delivering a shard reads the state, but never writes it.  A shard belongs to the run that called ``split``.  If
    another run has taken over the slice since then, the delivery raises HandoffBusyError before a row is sent.
-3. The lease on a split slice belongs to a run, not to a process.  It ends 3,600 s after the split, or 3,600 s after one
-   of the slice's checkpoints was last saved, whichever is later.  Nobody can know whether a shard still waits in a
+3. The lease that ``split`` takes belongs to a run, not to a process.  It ends 3,600 s after the split, or 3,600 s after
+   one of the slice's checkpoints was last saved, whichever is later.  Nobody can know whether a shard still waits in a
    queue, so a lease can end while its run is alive.  Then another run can take over the slice, with the same shards and
    checkpoints.  That run skips durable rows; its ``rows_resent`` counts the rows that may be sent a second time.  If a
    process of the earlier run is still delivering a shard, this delivery stops when it finds a newer attempt in the
@@ -71,6 +71,7 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
     """Record in the state that the open slice is delivered in shards; return the slice as it is in the new state.
 
     The shards are those of an earlier split if there was one; otherwise the slice is split into at most ``n`` shards.
+    Raises HandoffBusyError if another run has taken over the slice.
     ``notes`` are the source's notes, which are kept for the receipt of the task that finishes the slice.
     """
     facts = {**opened.facts} if parts_of(opened) else {**facts_with(_split(keeper, opened, n)), _NOTES: dict(notes)}
@@ -133,7 +134,7 @@ def _fingerprint(shard: Mapping[str, Any]) -> str:
 
 
 def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
-    """Return ``shard`` if it belongs to this handoff; raise ConfigurationError otherwise."""
+    """Return a copy of ``shard``; raise ConfigurationError unless it is an unchanged shard of this handoff."""
     if not isinstance(shard, Mapping) or shard.get("kind") != "slice" or set(shard) != _FIELDS:
         raise ConfigurationError(
             f"shard must be one of the dicts that Handoff.split returns, and this {type(shard).__name__} is not; "
@@ -150,7 +151,8 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
 def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | PastSlice:
     """Return the slice that a shard is part of: the open slice, or a PastSlice if it was delivered or skipped.
 
-    Raises HandoffBusyError if another run has taken over the slice.
+    Raises HandoffBusyError if another run has taken over the slice, SliceForgottenError if the state no longer has the
+    slice, and ConfigurationError if the slice was split into another number of shards.
     """
     _, state = keeper.load()
     past = _past(state, shard["slice"])
@@ -183,7 +185,7 @@ def _past(state: State, slice_id: str) -> PastSlice | None:
 def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return the ``handoff`` facts of the first receipt, which name its slice; None if there are no receipts.
 
-    Raises ConfigurationError unless all receipts are for shards of one slice of this handoff.
+    Raises ConfigurationError unless all receipts are for shards of one slice of this handoff, from one delivery of it.
     """
     every = [_facts_of(one) for one in receipts]
     if not every:
@@ -208,7 +210,11 @@ def _facts_of(one: Any) -> dict[str, Any]:
 def delivered_slice(
     keeper: StateKeeper, slice_id: str, receipts: list[Receipt | Mapping[str, Any]]
 ) -> OpenSlice | PastSlice:
-    """Return the slice if the receipts show that all its shards are durable; raise ShardsMissingError otherwise."""
+    """Return the slice if the receipts show that all its shards are durable; raise ShardsMissingError otherwise.
+
+    Raises ConfigurationError if there are two receipts for one shard, or receipts of another split. Raises
+    SliceForgottenError if the state no longer has the slice.
+    """
     _, state = keeper.load()
     one = _past(state, slice_id) or state.open
     if one is None or one.id != slice_id:
@@ -228,7 +234,10 @@ def delivered_slice(
 
 
 def check_none_missing(keeper: StateKeeper) -> None:
-    """Check a call without receipts: raise ShardsMissingError if this run has an open slice."""
+    """Check a call without receipts: raise ShardsMissingError if this run has an open slice.
+
+    If another run has taken over that slice, raise HandoffBusyError instead.
+    """
     _, state = keeper.load()
     opened, run = state.open, keeper.owner.key
     if opened is not None and run in {opened.opened_by, opened.lease.owner.key}:
@@ -263,7 +272,7 @@ def shard_facts(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def open_part(keeper: StateKeeper, bounds: Bounds, index: int | None, options: IngestOptions) -> Generator[Any]:
-    """Open the records of one part of a slice, or of the whole slice if ``index`` is None."""
+    """Open the records of one part of a slice, or of the whole slice if ``index`` is None or the slice is unsplit."""
     source, parts = keeper.source, parts_of(bounds)
     if index is None or parts is None or parts.is_whole:
         opened = source.open(bounds, options, keeper.context())

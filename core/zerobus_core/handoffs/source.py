@@ -27,7 +27,7 @@ class Context:
     shown: str
     """The location of the state, for messages."""
     uri: str | None = None
-    """The path or URI of the state, as the user passed it; None if the state is not a file."""
+    """The path (with ``~`` expanded) or URI of the state's file; None if the state is not a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Bounds:
     end: Position
     facts: Mapping[str, Any]
     is_delivered: bool = False
-    """Whether the slice was already delivered, and is now sent again because a person asked for that."""
+    """Whether the slice was already delivered. It is sent again only if a person asks for that."""
 
 
 def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
@@ -58,20 +58,20 @@ class Plan:
     files: bytes | None = None
     """The list of the slice's files as JSON, which is stored next to the state; None for a source without files."""
     remaining: bool = False
-    """Whether more is new than this slice contains."""
+    """Whether the source limited the slice, so that the next run has more to deliver."""
 
 
 @runtime_checkable
 class HandoffSource(Protocol):
-    """A source that finds what is new after a position. All methods block and raise the core's errors."""
+    """A source that finds what is new after a position.
+
+    The methods can block. They raise the core's errors, and pass on what the user's functions raise.
+    """
 
     kind: str
 
     def identity(self) -> dict[str, Any]:
-        """Return JSON-compatible values that distinguish this source from others.
-
-        Raises ConfigurationError for invalid parameters.
-        """
+        """Return JSON-compatible values that distinguish this source from others."""
         ...
 
     def prepare(self, context: Context) -> None:
@@ -80,13 +80,13 @@ class HandoffSource(Protocol):
     def plan(self, done: Position, last: PastSlice | None, context: Context) -> tuple[Plan | None, dict[str, Any]]:
         """Return the next slice after ``done`` (None if nothing is new), and notes for the receipt.
 
-        ``last`` is the slice that was delivered last, or None. With it, the source can check whether rows were added to
-        the range of that slice after the slice was delivered.
+        ``last`` is the last entry of the history if it is a delivered slice, otherwise None. With it, the source can
+        check whether rows were added to the range of that slice after the slice was delivered.
         """
         ...
 
     def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> AbstractContextManager[Any]:
-        """Open the records of a slice for ``ingest``; the records are the same in every attempt."""
+        """Open the records of a slice for ``ingest``; every attempt opens the same slice."""
         ...
 
     def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
@@ -100,9 +100,8 @@ class HandoffSource(Protocol):
     def after_finish(self, done: Position) -> Position | None:
         """Do what must follow once the state has advanced to ``done``, such as calling the user's ``commit``.
 
-        Returns the position to write instead of ``done``, or None if ``done`` stays as it is. The next run always calls
-        this method again before it opens a slice, because the run that finished the last slice may have ended before
-        the call.
+        Returns the position to write instead of ``done``, or None if ``done`` stays as it is. Before a run opens a new
+        slice, it calls this method again, because the run that finished the last slice may have ended before the call.
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:
@@ -129,9 +128,9 @@ class HandoffSource(Protocol):
         ...
 
     def between(self, start: Position, end: Position, context: Context) -> Plan:
-        """Return the explicit slice of what comes after ``start``, up to and including ``end``.
+        """Return the slice with the given bounds: what comes after ``start``, up to and including ``end``.
 
-        Raises ConfigurationError if there is nothing in this range.
+        Raises ConfigurationError if ``end`` is None. NewFiles also raises it if there is no file in this range.
         """
         ...
 
@@ -142,7 +141,7 @@ class HandoffSource(Protocol):
     def nothing_new(self, done: Position) -> str:
         """Return a sentence that says that nothing is new after ``done``.
 
-        The sentence contains no secrets and no values of rows.
+        The sentence contains no secrets; text in the position is masked.
         """
         ...
 
@@ -158,7 +157,7 @@ class SplittableSource(Protocol):
     def open_part(
         self, bounds: Bounds, index: int, options: IngestOptions, context: Context
     ) -> AbstractContextManager[Any]:
-        """Open the records of one part; the records are the same in every attempt."""
+        """Open the records of one part; every attempt opens the same part."""
         ...
 
 

@@ -1,18 +1,20 @@
 """The state of a handoff: what was delivered, which slice is open, and who holds it.  Uses no clock and no storage.
 
-The rules:
+The rules (explicit slices, which ``Handoff.deliver_between`` sends, are not in the state and do not follow them):
 
 1. A slice is in the state before its first row is sent, and it keeps its bounds until it is done.  Only ``release``
    makes it smaller, and records what was taken out.
-2. Each new slice begins at ``done``.  So two slices never overlap, and there is nothing between them.
-3. At most one slice is open, and one owner holds it.  Another owner takes the slice over only if the holder's lease
-   has expired or the holder's process has ended.
+2. Each new slice begins at ``done``.  So, unless a person rewinds, two slices never overlap, and there is nothing
+   between them.
+3. At most one slice is open, and one owner holds it.  Another run takes the slice over only if the holder's lease has
+   expired or was ended, or if the holder's attempt has ended.
 4. ``done`` moves to the end of the open slice when every row of it is durable (``finish``), or when a person gives the
-   slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it.
+   slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it:
+   ``release`` only adds an excluded file to it, and ``moved`` only replaces it with another form of the same position.
 5. Finishing a slice twice changes nothing the second time.
 6. No two slices have the same id.
-7. Once the slice that a run opened was delivered or skipped, the run never gets a different one.  If that slice is no
-   longer in the history, the run gets an error.
+7. Once the slice that a run opened was delivered or skipped, the run does not get a different one.  If that slice is no
+   longer in the history, the run gets an error.  (Beyond the history, the state remembers the last 1,000 such runs.)
 8. If a slice was split, every run delivers it in the same shards: see ``shards``.
 
 Positions (``done``, ``start``, ``end``) are JSON values that only the source can interpret.
@@ -54,7 +56,7 @@ _ENDED = {"delivered", "skipped"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSlice:
-    """The slice that is being delivered."""
+    """The slice that is frozen and not yet finished."""
 
     id: str
     start: Position
@@ -101,7 +103,8 @@ class PastSlice:
 class State:
     """The state of a handoff; the module's docstring has the rules.
 
-    The object is immutable: methods that change the state return a new State. ``now`` is a datetime with a time zone.
+    The object is immutable: methods that change the state return the next State, or this one if nothing changes.
+    ``now`` is a datetime with a time zone.
     """
 
     name: str
@@ -116,7 +119,7 @@ class State:
     open: OpenSlice | None = None
     history: tuple[PastSlice, ...] = ()
     former: tuple[str, ...] = ()
-    """Short hashes of the keys of those runs whose slices were dropped from the history."""
+    """Short hashes of the keys of the last 1,000 runs whose finished slices were dropped from the history."""
     written_at: str = ""
 
     def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:
@@ -142,9 +145,9 @@ class State:
     # who may deliver
 
     def slice_of(self, owner: Owner) -> OpenSlice | PastSlice | None:
-        """Return the open or finished slice that the owner's run opened; None if the run opened none.
+        """Return the open, delivered or skipped slice that the owner's run opened; None if there is none.
 
-        Raises SliceForgottenError if that slice was dropped from the history.
+        Raises SliceForgottenError if that slice was delivered or skipped, and was dropped from the history.
         """
         if self.open is not None and self.open.opened_by == owner.key:
             return self.open
@@ -164,8 +167,8 @@ class State:
     ) -> Lease | None:
         """Return the lease that forbids ``owner`` to deliver the open slice; None if ``owner`` may deliver it.
 
-        ``renewed_at`` is when a checkpoint of the slice was last saved. ``is_alive`` says whether the holder's process
-        is still running; None if that is unknown.
+        ``renewed_at`` is when a checkpoint of the slice was last saved; None if none was saved. ``is_alive`` says
+        whether the holder's attempt is still running; None if that is unknown.
         """
         assert self.open is not None
         lease = self.open.lease
@@ -229,8 +232,8 @@ class State:
     ) -> State:
         """Advance ``done`` and move the slice to the history, because all of its rows are durable.
 
-        The argument ``done`` is the position after the slice, at which the next slice begins. Changes nothing if the
-        slice is already finished.
+        The argument ``done`` is the position after the slice, at which the next slice begins. ``facts`` are added to
+        those of the slice. Changes nothing if the slice is already finished.
         """
         if self.has_ended(slice_id):
             return self  # another run took the slice over and finished it first
@@ -254,8 +257,9 @@ class State:
     ) -> State:
         """Record that a person released the file ``what``.
 
-        ``done`` is the position that replaces the present one; it excludes the released version of the file. ``facts``
-        are new facts for the open slice, from which the file is removed; None if the file is not in an open slice.
+        ``done`` is the position that replaces the present one; it also lists the released version of the file, so that
+        no later slice contains it. ``facts`` are added to those of the open slice and describe the slice without the
+        file; None if the file is not in an open slice.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done
@@ -297,7 +301,10 @@ class State:
         return self._next(now, open=None, done=to, history=history, former=former)
 
     def redelivered(self, slice_id: str, *, chain: str, rows: int, now: datetime) -> State:
-        """Record that a finished slice was sent again by the chain of attempts ``chain``; ``done`` does not change."""
+        """Record that a finished slice was sent again by the chain of attempts ``chain``; ``done`` does not change.
+
+        Changes nothing if that is already recorded, or if the slice is no longer in the history.
+        """
         redelivery = Redelivery(chain=chain, rows=rows, at=now.isoformat())
         history = tuple(
             replace(past, redeliveries=(*past.redeliveries, redelivery)[-MAX_REDELIVERIES:])

@@ -50,12 +50,17 @@ class SideFiles(Protocol):
         """Remove a file if it exists."""
 
     def time_of(self, fs: Any) -> datetime | None:
-        """Return the present time by the clock of the storage ``fs``; None if the side files are on another storage."""
+        """Return the present time by the clock of the storage ``fs``; None if that is not known.
+
+        It is not known if the side files are on another storage, or if ``fs`` does not say when files were changed.
+        """
 
 
 @runtime_checkable
 class StateStore(Protocol):
-    """Keeps the state of one handoff.  All methods are called from the thread that delivers.
+    """Keeps the state of one handoff.  All methods are called from the thread that uses the Handoff.
+
+    A store can also have the attribute ``most_bytes``, the largest size of a state that it can hold.
 
     The adapters implement this protocol, too: the Dagster adapter keeps the state in Dagster's event log, and the
     Airflow adapter keeps it in the asset's state store.
@@ -84,7 +89,7 @@ class StateStore(Protocol):
         ...
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
-        """Return the checkpoint store of a slice."""
+        """Return the checkpoint store of a slice; ``slice_id`` can also name a shard or a redelivery."""
         ...
 
     def forget(self, slice_id: str) -> None:
@@ -94,8 +99,8 @@ class StateStore(Protocol):
 class FileStateStore:
     """Keeps the state in one file, and everything else in the folder ``<uri>.d`` next to it.
 
-    A local file is replaced under a lock on its folder, so that only one of two concurrent runs succeeds. On an object
-    store and on Windows, there is no such lock: ``save`` reads the text back after a random pause, and raises
+    A local file is replaced under a lock on its folder, so that only one of two concurrent runs succeeds. On any other
+    storage, and on Windows, there is no such lock: ``save`` reads the text back after a random pause, and raises
     StateConflict if another run has replaced the text. New local files are readable only by the user who creates them.
     Raises TransportError if the storage fails, and ConfigurationError if access is denied.
     """
@@ -165,7 +170,7 @@ class FileStateStore:
     def _locked(self) -> Generator[bool]:
         """Lock the folder of a local state file; yield whether it is locked.
 
-        Nothing is locked on an object store or on Windows.
+        Nothing is locked on any other storage or on Windows.
         """
         try:
             import fcntl

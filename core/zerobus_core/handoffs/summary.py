@@ -22,9 +22,9 @@ _SUMS = (
 def combined(receipts: Sequence[Receipt], notes: dict[str, Any]) -> Receipt:
     """Return one receipt for the slices of all ``receipts``.
 
-    Counts and durations are added up; each latency is the greatest among the receipts. ``handoff`` has the facts of the
-    last slice, but ``from`` is the start of the first slice, and ``slices``, ``files`` and ``bytes`` cover all slices.
-    ``notes`` are added to ``handoff``.
+    Counts and durations are added up; ``streams`` and each latency are the greatest among the receipts. ``handoff`` has
+    the facts of the last slice, but ``from`` is the start of the first slice, and ``slices``, ``files`` and ``bytes``
+    cover all slices. ``notes`` are added to ``handoff``. If there is only one receipt, nothing else is changed.
     """
     first, last = receipts[0], receipts[-1]
     facts = {**(last.handoff or {}), **notes}

@@ -49,7 +49,7 @@ def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any])
 
 
 def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any]:
-    """Return the ``handoff`` facts of a receipt for a delivered slice."""
+    """Return the ``handoff`` facts of a receipt for a delivered or skipped slice."""
     return {
         "name": name,
         "slice": past.id,
@@ -69,7 +69,7 @@ def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
 def shown_state(
     state: State, source: HandoffSource, *, is_held: bool, lease_ends_at: str | None, values: bool
 ) -> dict[str, Any]:
-    """Return the whole state as a dict; text in watermarks is masked unless ``values`` is set."""
+    """Return what ``Handoff.show`` returns; text in positions is masked unless ``values`` is set."""
     opened = state.open
     plain: dict[str, Any] = {
         "name": state.name,

@@ -1,6 +1,7 @@
 """Chooses the files for the next slice: new files that have not changed for a while.
 
-A file that has changed since the folder was listed is left for a later slice.
+Delivered files that have changed are chosen, too, if ``on_changed`` is ``deliver``. A file that has changed since the
+folder was listed is left for a later slice.
 
 With ``in_order``, each new file has a name after those of all earlier files, and the state keeps only the last name of
 a slice. So if a file is left for a later slice, so are all files with later names.
@@ -78,9 +79,9 @@ def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) 
 
 
 def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candidate], list[Candidate]]:
-    """Return the new files, and the delivered files whose content has changed.
+    """Return the new files, and the delivered files that have changed since.
 
-    ``unknown`` is the function that ``not_delivered`` returned.
+    ``unknown`` is the function that ``not_delivered`` returned. Raises ConfigurationError for a file without a version.
     """
     start = len(place.root) + 1
     version_in = versions_in(place.fs)
@@ -143,7 +144,8 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
     """Ask the storage about each file again, and return the files that have not changed since they were listed.
 
-    With ``in_order``, return only the files before the first one that has changed.
+    With ``in_order``, return only the files before the first one that has changed. Raises ConfigurationError if the
+    files that are left do not have one known format.
     """
     frozen: list[FrozenFile] = []
     for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):

@@ -71,7 +71,7 @@ def to_list(frozen: FrozenList) -> bytes:
 
 
 def from_list(data: bytes) -> FrozenList:
-    """Read the result of ``to_list``; raise ValueError, KeyError or TypeError for anything else."""
+    """Read the result of ``to_list``; raise ValueError, KeyError or TypeError if ``data`` is not such a list."""
     plain: Any = json.loads(data)
     if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != ("zerobus-handoff-files", 1):
         raise ValueError("it is not a list of files in format version 1")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Piece", "found_files", "parts_of_files", "pieces_of", "read_part"]
 
 Piece: TypeAlias = tuple[str, tuple[int, int] | None]
-"""A path relative to the source's root, and the positions of the rows to read in this file; None for all rows."""
+"""A path relative to the source's root, and the rows to read in this file, as (start, stop); None for all rows."""
 
 _FORMAT = {"format": "zerobus-handoff-shards", "version": 1}
 
@@ -45,7 +45,7 @@ def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFi
 
 
 def parts_of_files(frozen: Sequence[FrozenFile], place: Location, n: int) -> Parts:
-    """Divide the files into at most ``n`` parts of about equal size.
+    """Divide the files into at most ``n`` parts of about equal size; only large Parquet files are cut.
 
     Blocks while the footers of large Parquet files are read.
     """

@@ -85,9 +85,10 @@ class Ledger:
         return body + _checksum(body)
 
     def knows(self, entry: bytes) -> Known:
-        """Return ``delivered`` if this version of the file was delivered.
+        """Return ``delivered`` if the ledger has this version of the file.
 
-        Otherwise, return ``changed`` if another version of the file was delivered, and ``new`` if none was.
+        Otherwise, return ``changed`` if the ledger has another version of the file, and ``new`` if it has none. The
+        ledger has only the last delivered version of a file.
         """
         starts = self._starts
         if starts is None:

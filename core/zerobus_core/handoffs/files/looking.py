@@ -93,7 +93,7 @@ def check_unchanged(
 
 
 def changed_error(paths: Sequence[str], place: Location) -> DeliveredFileChangedError:
-    """Return the error for delivered files whose content has changed."""
+    """Return the error for delivered files that have changed since."""
     return DeliveredFileChangedError(
         f"{len(paths)} {plural(len(paths), 'file')} below {shown_uri(place.root)} "
         f"{plural(len(paths), 'was', 'were')} delivered, but their content has changed since: "
@@ -109,7 +109,10 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def check_formats(place: Location, frozen: Sequence[FrozenFile], options: IngestOptions) -> None:
-    """Raise ConfigurationError unless all files have the same, known format. Call it before a slice is frozen."""
+    """Raise ConfigurationError unless all files have the same, known format. Call it before a slice is frozen.
+
+    If ``options.format`` is set, it must be this format, and it is that of a file whose extension shows no format.
+    """
     chosen = None if options.format is None else format_of(options.format).name
     formats = {known_format(file.path) or chosen for file in frozen}
     if None in formats:

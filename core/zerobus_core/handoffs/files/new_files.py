@@ -36,7 +36,7 @@ __all__ = ["NewFiles"]
 
 OnChanged = Literal["fail", "deliver", "ignore"]
 
-# The most released files that are remembered; each takes 40 characters of the state.
+# The most released files that are remembered; each takes 36 characters in every position that the state holds.
 _MAX_RELEASED = 1_000
 # The most files released from one slice that are remembered by name.
 _MAX_NAMED = 20
@@ -46,13 +46,15 @@ _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released
 class NewFiles:
     """The files below ``path`` that were not delivered before. ``path`` is a directory or a glob on any fsspec storage.
 
-    ``settle`` is how many seconds, by the storage's clock, a file must have been unchanged before it is taken.
-    ``max_files`` and ``max_bytes`` limit one slice; the other files wait for the next run. ``on_changed`` says what to
-    do about a delivered file whose content has changed: ``fail`` (raise DeliveredFileChangedError), ``deliver`` (send
-    all of its rows, as for a new file) or ``ignore`` (send none of them).
+    ``settle`` is how many seconds a file must have been unchanged before it is taken: by the storage's clock if the
+    state is on the same storage, otherwise by this machine's clock. ``max_files`` and ``max_bytes`` limit one slice,
+    which has at least one file; the other files wait for the next run. ``on_changed`` says what to do about a delivered
+    file that has changed: ``fail`` (raise DeliveredFileChangedError), ``deliver`` (send all of its rows, as for a new
+    file) or ``ignore`` (send none of them).
 
     ``names_increase=True`` states that each new file has a name after those of all earlier files. The state then keeps
-    only the last name, and a file that arrives late with a lower name is never delivered.
+    only the last name: a file that arrives late with a lower name is never delivered, and a delivered file that has
+    changed is not noticed.
     """
 
     kind = "files"
@@ -174,9 +176,9 @@ class NewFiles:
         options: IngestOptions,
         found_in: Callable[[Location, Sequence[FrozenFile]], list[FoundFile]],
     ) -> Any:
-        """Return a source for the files that ``found_in`` selects from the frozen list ``kept``.
+        """Return a source for the files that ``found_in`` selects from the frozen list ``kept``; an empty list if none.
 
-        Raises FrozenFileError if one of the selected files is missing or has changed.
+        Raises FrozenFileError if one of the selected files is missing, has changed, or does not match the path.
         """
         place = self._place()
         files = found_in(place, kept.files)
@@ -277,7 +279,7 @@ class NewFiles:
     def release(
         self, file: str, bounds: Bounds | None, done: Position, context: Context
     ) -> tuple[Position, dict[str, Any] | None]:
-        """Exclude one version of a file from every delivery; see ``Handoff.release``.
+        """Exclude one version of a file from the open slice and from later ones; see ``Handoff.release``.
 
         Returns the position that replaces ``done``, and facts that describe the open slice without the file. The facts
         are None if the file is not in the open slice.

@@ -23,9 +23,9 @@ __all__ = [
 
 
 def after(column: Column, lower: Any) -> list[Condition]:
-    """Return conditions that select the values greater than ``lower``, except infinity and NaN.
+    """Return conditions that select the values greater than ``lower``; if it is None, all values except NULL.
 
-    If ``lower`` is None, they select all values except NULL, NaN and both infinities.
+    If ``column.infinities`` is set, NaN and both infinities are not selected.
     """
     if lower is not None:
         first = Condition(f"{column.sql} > {VALUE}", (lower,))

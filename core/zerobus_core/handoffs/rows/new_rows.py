@@ -50,16 +50,19 @@ class NewRows(IntervalSource):
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
     * ``lag``, if the column holds times: the longest time, in seconds, from a row's time to the commit of the row.
-    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run.
+    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run; fewer are
+      left if some of them have the same value as the newest delivered row.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
     ``clock`` is a SQL expression for the present time; it must use the same clock as the times in the column. By
     default, the database's clock is used; if the column has no time zone, the present time is taken in UTC or in the
-    session's time zone, whichever is earlier. ``paramstyle`` is as in DB-API; pass it if the driver does not
-    define it.
+    session's time zone, whichever is earlier (for DuckDB and SQLite, in UTC). ``paramstyle`` is as in DB-API; pass it
+    if the driver does not define it.
 
-    A row that changes while its slice is open belongs to a later slice: the last version of every row is delivered, but
-    versions in between can be missed. Deleted rows are not noticed.
+    If every change of a row gives it a greater ``column``, a row that changes while its slice is open belongs to a
+    later slice: the last version of every row is delivered, but versions in between can be missed. Other changes, and
+    deleted rows, are not noticed. Rows in which ``column`` is NULL, and on some databases NaN or infinite, are not
+    delivered.
     """
 
     kind = "rows"
