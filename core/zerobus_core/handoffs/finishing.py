@@ -29,7 +29,7 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
     """Advance the state to the end of a slice whose rows are durable; return the slice's entry in the history.
 
     Also removes files that are no longer needed, and calls the source's ``after_finish``. Raises SliceForgottenError if
-    the slice is neither open nor in the history.
+    the slice was abandoned or is no longer in the state.
     """
     counts = {name: int(getattr(receipt, name)) for name in COUNTS}
     written: list[Position] = []

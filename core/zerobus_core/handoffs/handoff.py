@@ -253,8 +253,8 @@ class Handoff:
 
         Nothing is sent if the slice is already finished, unless ``split`` returned the shard to send the slice again.
         Reads the state but never writes it. Each shard has a checkpoint next to the state, from which another attempt
-        resumes. Raises HandoffBusyError if another run has taken over the slice, and SliceForgottenError if the state
-        no longer has the slice.
+        resumes. Raises HandoffBusyError if another run has taken over the slice, and SliceForgottenError if the slice
+        was abandoned or is no longer in the state.
         """
         with naming_table(self._kept.table):
             plain = shards.checked(self._kept, shard)

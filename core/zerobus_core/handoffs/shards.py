@@ -151,8 +151,8 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
 def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | PastSlice:
     """Return the slice that a shard is part of: the open slice, or a PastSlice if it was delivered or skipped.
 
-    Raises HandoffBusyError if another run has taken over the slice, SliceForgottenError if the state no longer has the
-    slice, and ConfigurationError if the slice was split into another number of shards.
+    Raises HandoffBusyError if another run has taken over the slice, SliceForgottenError if the slice was abandoned or
+    is no longer in the state, and ConfigurationError if it was split into another number of shards.
     """
     _, state = keeper.load()
     past = _past(state, shard["slice"])
