@@ -62,7 +62,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     :param lag: with ``incremental``, if the column holds times: the longest time, in seconds, from the time in a row's
         column to the commit of the row.
     :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows to leave for the
-        next run.
+        next run. More are left if rows have the same value as the oldest of these.
     :param commits_in_order: instead of ``lag`` and ``lag_rows``: states that rows become visible in the order of the
         column.
     :param initial: with ``incremental``: the value after which the first run begins. (templated)

@@ -42,7 +42,10 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
         description="A query: at most how many seconds after its value a row is committed.",
     )
     lag_rows: int | None = Field(
-        default=None, ge=0, description="A query: how many of the newest rows to leave for the next run."
+        default=None,
+        ge=0,
+        description="A query: how many of the newest rows to leave for the next run. More are left if rows have the "
+        "same value as the oldest of these.",
     )
     commits_in_order: bool = Field(
         default=False, description="A query: whether rows become visible in the order of the column."

@@ -126,6 +126,26 @@ def test_the_newest_rows_wait_if_lag_rows_says_so(orders: Orders) -> None:
     assert orders.ids() == [1, 2, 3, 4, 5, 6, 7, 99]
 
 
+def test_lag_rows_leaves_all_rows_that_have_the_same_value(orders: Orders) -> None:
+    source = {"commits_in_order": False, "lag_rows": 2}
+    orders.insert((1, "2026-01-01"), (2, "2026-01-02"), (3, "2026-01-02"), (4, "2026-01-02"), (5, None))
+    receipt = orders.run(**source)
+    assert receipt.handoff
+    assert (receipt.rows_acked, receipt.handoff["to"], receipt.handoff["waiting_rows"]) == (1, "2026-01-01", 3)
+    orders.insert((6, "2026-01-02"))  # commits late
+    assert orders.run(**source).rows_read == 0
+    orders.insert((7, "2026-01-03"))
+    assert orders.run(**source).rows_read == 0
+    orders.insert((8, "2026-01-04"))
+    assert orders.run(**source).rows_acked == 4
+    assert orders.ids() == [1, 2, 3, 4, 6]
+
+
+def test_lag_rows_delivers_nothing_if_all_rows_have_one_value(orders: Orders) -> None:
+    orders.insert(*((number, "2026-01-01") for number in range(5)))
+    assert orders.run(commits_in_order=False, lag_rows=1).rows_read == 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -346,6 +366,20 @@ def test_duckdb_times_within_lag_wait(
     with pytest.raises(ConfigurationError, match="pass lag, in seconds"):
         hand_over(zerobus.workspace, table_name, source, state=tmp_path / "lag.json")
     assert sorted(zerobus.read(table_name).column("id").to_pylist()) == [1, 2]
+
+
+def test_duckdb_lag_rows_counts_only_finite_values(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path, ducks: Callable[[], duckdb.DuckDBPyConnection]
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, x DOUBLE)")
+    with ducks() as connection:
+        connection.execute("CREATE TABLE o (id BIGINT, x DOUBLE)")
+        for number, x in enumerate(("1.5", "2.5", "2.5", "2.5", "'nan'", "'inf'", "NULL", "'-inf'")):
+            connection.execute(f"INSERT INTO o VALUES ({number}, {x})")
+    source = NewRows(ducks, "SELECT * FROM o", column="x", key="id", lag_rows=2)
+    receipt = hand_over(zerobus.workspace, table_name, source, state=tmp_path / "s.json")
+    assert receipt.handoff
+    assert (receipt.rows_acked, receipt.handoff["to"], receipt.handoff["waiting_rows"]) == (1, "1.5", 3)
 
 
 def test_duckdb_nan_and_infinity_are_not_delivered_and_do_not_move_the_watermark(

@@ -211,3 +211,50 @@ def test_new_rows_of_mariadb(zerobus: LocalZerobus, table_name: str, tmp_path: P
     assert (receipt.rows_acked, receipt.handoff["waiting_rows"]) == (1, 1)
     assert hand_over(zerobus.workspace, table_name, source, state=tmp_path / "s.json").rows_read == 0
     assert zerobus.read(table_name).column("note").to_pylist() == ["100%"]
+
+
+# Type, the oldest value, the newest value, and the newest value in another spelling.
+TIES = {
+    "bigint": ("bigint", "1", "2", "2"),
+    "uuid": (
+        "uuid", "01890a5d-ac96-774b-bcce-b302099a8057", "01890a5e-0000-7000-8000-000000000000",
+        "01890A5E-0000-7000-8000-000000000000",
+    ),
+    "numeric": ("numeric", "1.5", "2.5", "2.50"),
+    "text": ("text", "a", "b", "b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIES)
+def test_lag_rows_leaves_rows_with_equal_values_of_postgresql(
+    name: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path, connect: Connect
+) -> None:
+    kind, low, high, same = TIES[name]
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
+    execute(
+        connect,
+        f"CREATE TABLE o (id bigint, x {kind})",
+        f"INSERT INTO o VALUES (1, '{low}'), (2, '{high}'), (3, '{same}'), (4, '{high}'), (5, NULL)",
+    )
+    source = NewRows(connect, "SELECT * FROM o", column="x", key="id", lag_rows=2)
+    chosen = IngestOptions(select=["id"])
+    receipt = hand_over(zerobus.workspace, table_name, source, state=tmp_path / "s.json", options=chosen)
+    assert receipt.handoff
+    assert (receipt.rows_acked, receipt.handoff["waiting_rows"], receipt.handoff["null_rows"]) == (1, 3, 1)
+    assert zerobus.read(table_name).column("id").to_pylist() == [1]
+
+
+def test_lag_rows_leaves_rows_with_equal_values_of_mariadb(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path, mariadb: MariaDb
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
+    database = mariadb.new_database()
+    with mariadb.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE o (id BIGINT, x VARCHAR(20) COLLATE utf8mb4_general_ci)")
+        cursor.execute("INSERT INTO o VALUES (1, 'a'), (2, 'b'), (3, 'B'), (4, 'b'), (5, NULL)")
+        connection.commit()
+    source = NewRows(lambda: mariadb.connect(database), "SELECT * FROM o", column="x", key="id", lag_rows=2)
+    chosen = IngestOptions(select=["id"])
+    receipt = hand_over(zerobus.workspace, table_name, source, state=tmp_path / "s.json", options=chosen)
+    assert receipt.handoff
+    assert (receipt.rows_acked, receipt.handoff["to"], receipt.handoff["waiting_rows"]) == (1, "a", 3)

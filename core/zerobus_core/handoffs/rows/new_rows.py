@@ -50,8 +50,8 @@ class NewRows(IntervalSource):
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
     * ``lag``, if the column holds times: the longest time, in seconds, from a row's time to the commit of the row.
-    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run; fewer are
-      left if some of them have the same value as the newest delivered row.
+    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run; more are
+      left if rows have the same value as the oldest of these.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
     ``clock`` is a SQL expression for the present time; it must use the same clock as the times in the column. By
@@ -198,7 +198,7 @@ class NewRows(IntervalSource):
 
     def _newest(self, database: Database, column: Column, conditions: list[Condition]) -> Any:
         if self._lag_rows:
-            return database.nth_newest(column.sql, conditions, self._lag_rows)
+            return database.newest_leaving(column.sql, conditions, self._lag_rows)
         return database.newest(column.sql, conditions)
 
     def _counted(

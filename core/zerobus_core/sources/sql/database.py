@@ -119,19 +119,20 @@ class Database:
         cursor.close()
         return None if row is None else _only(row)
 
-    def nth_newest(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
-        """Return the column's value in the row that has exactly ``number`` rows after it, in the order of the column.
+    def newest_leaving(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
+        """Return the greatest value of the column that is less than the values of at least ``number`` rows.
 
-        Only rows that meet all conditions count. Returns None if there are ``number`` such rows or fewer.
+        Only rows that meet all conditions count; the conditions must exclude NULL. Rows with equal values stay
+        together: either all of them are among the rows that are left, or none. Returns None if there is no such value.
         """
-        sql, values = self.dialect.statement(column, self._query, conditions, [f"{column} DESC"])
+        ranked = f"{column}, RANK() OVER (ORDER BY {column} DESC)"  # the rank is 1 + the number of greater rows
+        sql, values = self.dialect.statement(f"{ranked} AS zerobus_rank", self._query, conditions, [f"{column} DESC"])
         cursor = execute_on_server(self._connection, sql, values)
         try:
-            left = number
-            while rows := cursor.fetchmany(min(left + 1, 1_000)):
-                if len(rows) > left:
-                    return _only(rows[left])
-                left -= len(rows)
+            while rows := cursor.fetchmany(min(number + 1, 1_000)):
+                for value, rank in map(_pair, rows):
+                    if rank > number:
+                        return value
             return None
         finally:
             cursor.close()
@@ -151,8 +152,7 @@ class Database:
             row = cursor.fetchone()
         finally:
             cursor.close()
-        low, high = row.values() if isinstance(row, dict) else row
-        return low, high
+        return _pair(row)
 
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
         """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
@@ -280,6 +280,11 @@ def _only(row: Any) -> Any:
     if isinstance(row, dict):
         return next(iter(row.values()))
     return row[0]
+
+
+def _pair(row: Any) -> tuple[Any, Any]:
+    first, second = row.values() if isinstance(row, dict) else row
+    return first, second
 
 
 def _as_time(value: Any, column: Column) -> Any:
