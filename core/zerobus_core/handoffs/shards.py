@@ -74,7 +74,8 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
     Raises HandoffBusyError if another run has taken over the slice.
     ``notes`` are the source's notes, which are kept for the receipt of the task that finishes the slice.
     """
-    facts = {**opened.facts} if parts_of(opened) else {**facts_with(_split(keeper, opened, n)), _NOTES: dict(notes)}
+    # Only new facts: the state's own can be newer than those of `opened`, if a person has released a file since then.
+    facts = {} if parts_of(opened) else {**facts_with(_split(keeper, opened, n)), _NOTES: dict(notes)}
 
     def shared(state: State) -> State:
         _check_held(keeper, state, opened.id, short_hash(keeper.owner.key))

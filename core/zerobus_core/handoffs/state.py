@@ -204,7 +204,10 @@ class State:
         return self._next(now, open=replace(opened, lease=Lease(owner=owner, taken_at=now.isoformat())))
 
     def share(self, slice_id: str, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
-        """Record that ``owner`` delivers the open slice in shards; ``facts`` describe the split."""
+        """Record that ``owner`` delivers the open slice in shards.
+
+        ``facts`` describe the split and are added to those of the slice; they are empty if it was split before.
+        """
         opened = self._open_one(slice_id)
         lease = Lease(owner=replace(owner, host="", process_start=""), taken_at=now.isoformat())
         return self._next(now, open=replace(opened, facts={**opened.facts, **facts}, lease=lease))

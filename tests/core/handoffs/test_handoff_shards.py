@@ -32,6 +32,7 @@ from zerobus_core import (
     ingest,
 )
 from zerobus_core.handoffs import Owner
+from zerobus_core.handoffs import shards as shards_of_slices
 from zerobus_local import LocalZerobus
 
 CHILD = Path(__file__).with_name("slice_shard_child.py")
@@ -347,6 +348,22 @@ def test_items_cannot_be_split(slices: Slices) -> None:
     with pytest.raises(ConfigurationError, match="cannot be split"):
         slices.handoff("run1", source=source).split(2)
     assert not (slices.folder / "state" / "s.json").exists(), "nothing was frozen"
+
+
+def test_a_file_released_while_a_split_slice_is_taken_over_stays_released(slices: Slices) -> None:
+    slices.handoff("run1").split(2)
+    slices.handoff().release("1.jsonl")
+    again = slices.handoff("run1")
+    again.freeze()
+    slices.handoff().release("2.jsonl")
+    assert again._slice is not None
+    taken = shards_of_slices.share(again._kept, again._slice, 2, {})
+    assert slices.handoff().show()["open"]["left_out"] == ["1.jsonl", "2.jsonl"]
+    described = shards_of_slices.describe(again._kept, taken)
+    receipts = [slices.handoff().deliver_shard(shard) for shard in described]
+    slices.handoff("run1").finish_shards(receipts)
+    left_out = range(ROWS, 3 * ROWS)
+    assert slices.counts() == Counter(row for row in everything() if row not in left_out)
 
 
 def test_nothing_new_has_no_shards_and_the_last_task_says_so(slices: Slices) -> None:
