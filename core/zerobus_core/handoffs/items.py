@@ -150,9 +150,7 @@ class NewItems(IntervalSource):
 
     def shown(self, position: Position, *, values: bool = True) -> Any:
         """See HandoffSource."""
-        if position is None:
-            return self._initial if values or not isinstance(self._initial, str) else "(text)"
-        token = position["upto"]
+        token = self._since(position)
         return token if values or isinstance(token, int | float | None) else "(a token)"
 
     def nothing_new(self, done: Position) -> str:

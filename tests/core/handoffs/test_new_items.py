@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,22 @@ def test_a_rewind_and_an_explicit_slice_take_tokens(
     assert (receipt.rows_acked, receipt.rows_redelivered) == (2, 2)
     assert handoff().show()["done"] == 3
     assert ids(zerobus, table) == [1, 1, 2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("initial", "masked"),
+    [("secret", "(a token)"), ({"cursor": "secret"}, "(a token)"), (["secret"], "(a token)"), (7, 7), (None, None)],
+)
+def test_a_token_is_masked_in_logs_and_in_show(
+    zerobus: LocalZerobus, table: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, initial: Any, masked: Any
+) -> None:
+    source = NewItems(lambda since, _: ([], since), initial=initial, source_name="quiet")
+    for position in (None, source.parsed(json.dumps(initial))):
+        assert source.shown(position) == initial
+        assert source.shown(position, values=False) == masked
+    handoff = Handoff(zerobus.workspace, table, source, state=tmp_path / "s.json")
+    with caplog.at_level(logging.DEBUG, "zerobus_core"):
+        assert handoff.run().rows_read == 0
+    assert "no item is" in caplog.text
+    assert "secret" not in caplog.text
+    assert handoff.show()["done"] == masked
