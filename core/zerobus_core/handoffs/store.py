@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..checkpoint import FileCheckpointStore
 from ..errors import ConfigurationError
+from ..process.signals import is_of_signal
 from ..storage.atomic_file import KeptFile
 from ..storage.filesystem import filesystem_of, is_local, modified_at, translating_storage_errors
 from ..storage.uris import shown_uri
@@ -25,7 +27,7 @@ __all__ = ["FileStateStore", "SideFiles", "StateConflict", "StateStore", "state_
 
 # The bounds, in seconds, of the pause after a write without a lock; another run may still be writing during it.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
-# The name of a file that is written only to read the storage's clock.
+# The names of files that are written only to read the storage's clock begin with this.
 _CLOCK = "clock"
 # Ids of explicit slices, which do not change the state, begin with this.
 EXPLICIT = "explicit-"
@@ -182,12 +184,17 @@ class FileStateStore:
             return
         self._file.prepare()
         _, path = filesystem_of(self.uri, f"cannot open {self.shown}")
-        folder = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY)
+        failure = f"cannot lock the folder of {self.shown}"
+        with translating_storage_errors(failure):
+            folder = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            except OSError as error:
+                if is_of_signal(error):
+                    raise
+                raise ConfigurationError(f"{failure}: {error}") from error
             yield True
-        except OSError as error:
-            raise ConfigurationError(f"cannot lock the folder of {self.shown}: {error}") from error
         finally:
             os.close(folder)
 
@@ -225,15 +232,17 @@ class _SideFolder:
             fs.rm_file(path)
 
     def time_of(self, fs: Any) -> datetime | None:
-        mine, path = self._place(_CLOCK)
+        name = f"{_CLOCK}-{secrets.token_hex(8)}"  # another run would remove a file of the same name
+        mine, path = self._place(name)
         if mine != fs:
             return None
-        self.write(_CLOCK, b"")
+        self.write(name, b"")
         fs.invalidate_cache()
         try:
-            return modified_at(fs.info(path))
+            with translating_storage_errors(f"cannot read {name} at {shown_uri(self._folder)}"):
+                return modified_at(fs.info(path))
         finally:
-            self.delete(_CLOCK)
+            self.delete(name)
 
     def is_used(self) -> bool:
         fs, path = self._place("x")
@@ -241,7 +250,7 @@ class _SideFolder:
         with translating_storage_errors(f"cannot read {shown_uri(self._folder)}"):
             try:
                 names = [str(name).rpartition("/")[2] for name in fs.ls(fs._parent(path), detail=False)]
-                return any(name != _CLOCK and not name.startswith(EXPLICIT) for name in names)
+                return not all(name.startswith((_CLOCK, EXPLICIT)) for name in names)
             except FileNotFoundError:
                 return False
 
@@ -253,8 +262,10 @@ class _SideFolder:
 
     def _make_private(self) -> None:
         fs, path = self._place("x")
-        if is_local(fs):
-            folder = Path(path).parent
+        if not is_local(fs):
+            return
+        folder = Path(path).parent
+        with translating_storage_errors(f"cannot make the folder {shown_uri(self._folder)}"):
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from zerobus_core import ConfigurationError, Handoff, NewFiles, hand_over
-from zerobus_core.errors import HandoffBusyError, HandoffStateError, IngestInterruptedError
+from zerobus_core.errors import HandoffBusyError, HandoffStateError, IngestInterruptedError, TransportError
 from zerobus_core.handoffs import FileStateStore, Owner
 from zerobus_local import LocalZerobus
 
@@ -96,6 +99,47 @@ def test_a_state_of_more_than_64_mib_is_refused(tmp_path: Path) -> None:
         file.truncate(64 * 1024 * 1024 + 1)
     with pytest.raises((ConfigurationError, HandoffStateError), match="64 MiB"):
         FileStateStore(tmp_path / "s.json").load()
+
+
+def test_a_file_where_the_folder_of_the_side_files_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s.json.d").write_text("")
+    store = FileStateStore(tmp_path / "s.json")
+    for use in (lambda: store.checkpoint("000001-a", "epoch"), lambda: store.side_files.write("a.json", b"")):
+        with pytest.raises(ConfigurationError, match=r"cannot make the folder .*s\.json\.d: FileExistsError"):
+            use()
+
+
+def test_a_folder_that_cannot_be_opened_for_its_lock_is_named(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    store = FileStateStore(tmp_path / "s.json")
+    store.save("{}", replaces=None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(TransportError, match=r"cannot lock the folder of .*s\.json: OSError"):
+            store.save("{}", replaces="{}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_an_error_under_the_lock_is_not_an_error_of_the_lock(tmp_path: Path) -> None:
+    store = FileStateStore(tmp_path / "s.json")
+    with pytest.raises(TimeoutError, match="too late"), store._locked():
+        raise TimeoutError("too late")
+    store.save("{}", replaces=None)
+
+
+def test_runs_read_the_clock_of_a_storage_at_the_same_time(tmp_path: Path) -> None:
+    store = FileStateStore(tmp_path / "s.json")
+
+    def times(_: int) -> list[datetime | None]:
+        fs = fsspec.filesystem("file")  # fsspec has one for each thread
+        return [store.side_files.time_of(fs) for _ in range(50)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert None not in [time for every in pool.map(times, range(4)) for time in every]
+    assert not store.has_traces()
+    assert list((tmp_path / "s.json.d").iterdir()) == []
 
 
 def test_the_state_holds_no_query_of_a_uri() -> None:
