@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,8 @@ def with_process(owner: Owner) -> Owner:
 def is_alive(owner: Owner) -> bool | None:
     """Return whether the owner's attempt is still running; None if that is not known.
 
-    It is not known, for example, if the owner's process is on another machine, or if the slice is delivered in shards.
+    It is not known, for example, if the owner's process is on another machine, if it is another process of a Windows
+    machine, or if the slice is delivered in shards.
     An attempt in another process of this machine counts as running as long as the process runs.
     """
     if not owner.pid:
@@ -44,6 +46,8 @@ def is_alive(owner: Owner) -> bool | None:
     if owner.pid == os.getpid() and owner.process_start == (_start_of(owner.pid) or ""):
         with _lock:
             return owner.attempt in _active
+    if sys.platform == "win32":
+        return None  # there, os.kill(pid, 0) would send Ctrl+C
     try:
         os.kill(owner.pid, 0)
     except ProcessLookupError:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 from zerobus_core import ConfigurationError, Handoff, NewFiles, hand_over
 from zerobus_core.errors import HandoffBusyError, HandoffStateError, IngestInterruptedError, TransportError
 from zerobus_core.handoffs import FileStateStore, Owner
+from zerobus_core.handoffs.owner import is_alive, with_process
 from zerobus_local import LocalZerobus
 
 
@@ -92,6 +96,17 @@ def test_a_run_that_skips_says_who_is_in_the_way(busy: Busy) -> None:
     assert "dag/run1/task" in receipt.notes[0]
     with pytest.raises(ConfigurationError, match="on_busy must be"):
         busy.run("later")
+
+
+@pytest.mark.parametrize(("platform", "is_known_to_live"), [("linux", False), ("win32", None)])
+def test_windows_is_not_asked_whether_a_process_lives(
+    monkeypatch: pytest.MonkeyPatch, platform: str, is_known_to_live: bool | None
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    owner = replace(with_process(Owner(key="x")), pid=child.pid)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert is_alive(owner) is is_known_to_live
 
 
 def test_a_state_of_more_than_64_mib_is_refused(tmp_path: Path) -> None:
