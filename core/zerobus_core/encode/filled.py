@@ -87,13 +87,14 @@ class FilledColumns:
         self.names = options.filled_columns
 
     def begin(self, chunk: Chunk) -> None:
-        """Make ``chunk`` the current chunk, to which all other methods refer."""
+        """Make ``chunk`` the current chunk, to which ``runs``, ``values`` and ``json_members`` refer."""
         self._first_row, self._origins = chunk.first_row, chunk.origins
 
     def runs(self, first_row: int, rows: int) -> Iterator[Run]:
         """Yield the values for ``rows`` rows of the current chunk, from position ``first_row`` on.
 
-        The rows of each file are one Run. If the rows are not from files, all of them are one Run.
+        Each origin that the chunk gives for these rows becomes one Run. If the chunk has no origins, all of the rows
+        are one Run.
         """
         if not self._origins:
             yield self._run(first_row, Origin(None, first_row, rows))

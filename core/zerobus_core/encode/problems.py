@@ -26,8 +26,8 @@ MAX_BAD_FIELDS = 20
 WHOLE_ROW = "(the whole row)"
 
 
-# Errors that a record's own methods can raise when its members are read, or that a value can cause that our rules did
-# not foresee. They become a problem of the row; they do not crash the encoder.
+# Errors that a record's own methods can raise when its members are read, or that an unforeseen value can cause. They
+# become a problem of the row; they do not crash the encoder.
 FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError)
 
 

@@ -33,8 +33,9 @@ def encoder_for(
     the option names for it. ``arrow_streams`` says whether Arrow streams can be chosen if the option ``record_format``
     is ``auto``. ``started_at`` is the time at which the delivery began; it defaults to now.
 
-    Raises SchemaError if the chosen record format cannot carry the table. Raises ConfigurationError if a column that
-    ``delivery_columns`` or ``metadata_columns`` names is missing from the table or has the wrong type.
+    Raises SchemaError if protobuf is the chosen record format but cannot carry the table. Raises ConfigurationError if
+    a column that ``delivery_columns`` or ``metadata_columns`` names is missing from the table or has the wrong type, if
+    ``delivery_id`` is required but missing, or if pyarrow is needed but not installed.
     """
     filled = FilledColumns.of(schema, options, delivery_id, started_at or datetime.now(UTC))
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)

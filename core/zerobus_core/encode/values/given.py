@@ -12,12 +12,16 @@ __all__ = ["parsable", "unwrapped"]
 
 
 def unwrapped(value: Any) -> Any:
-    """Return the value inside an Enum member, a pydantic model or a NumPy scalar; any other value unchanged."""
+    """Return the value inside an Enum member, a pydantic model, a well-known protobuf message or a NumPy scalar.
+
+    Any other value, and a ``datetime64``, is returned unchanged. Raises UnfitError for an UnfitValue, and if a model's
+    own code fails.
+    """
     if isinstance(value, Enum):
         return unwrapped(value.value)
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)
-    if (inner := dumped(value)) is not value:  # pydantic's RootModel
+    if (inner := dumped(value)) is not value:  # such as pydantic's RootModel
         return unwrapped(inner)
     numpy = sys.modules.get("numpy")  # a NumPy scalar exists only if NumPy was imported
     if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, numpy.datetime64):

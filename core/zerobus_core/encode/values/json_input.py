@@ -16,7 +16,10 @@ class JsonNumber(Decimal):
 
 
 def parsed_json(text: str) -> Any:
-    """Parse a JSON text; raise UnfitError for invalid text, and for an object that has the same key twice."""
+    """Parse a JSON text.
+
+    Raises UnfitError for invalid or too deeply nested text, and for an object that has the same key twice.
+    """
     try:
         return json.loads(text, parse_float=JsonNumber, parse_constant=_refuse, object_pairs_hook=_members)
     except RecursionError:

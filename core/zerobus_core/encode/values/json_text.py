@@ -37,7 +37,8 @@ _EXACT_OPTIONS = _OPTIONS | orjson.OPT_PASSTHROUGH_DATETIME
 def json_text(value: Any) -> str:
     """Return the value as JSON text.
 
-    A ``str`` becomes a JSON string; the text of an ``orjson.Fragment`` is returned if it is valid JSON.
+    A ``str`` becomes a JSON string; the text of an ``orjson.Fragment`` is returned if it is valid JSON. Raises
+    UnfitError if the value, or a value inside it, has no JSON form, such as NaN or bytes.
     """
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
@@ -53,7 +54,10 @@ def json_text(value: Any) -> str:
 
 
 def checked_text(value: Any) -> str:
-    """Return the JSON text of a value; a value that is text must already be JSON."""
+    """Return the JSON text of a value; text must already be JSON, and is returned unchanged.
+
+    Raises UnfitError for text that is not JSON, and for values as ``json_text`` does.
+    """
     if not isinstance(value, str):
         return json_text(value)
     _check(value)
@@ -90,7 +94,10 @@ def _check(text: str | bytes) -> None:
 
 
 def _exact_text(value: Any) -> bytes:
-    """Return the JSON text of ``value``; slow, but takes whole numbers of any size and keeps NumPy's nanoseconds."""
+    """Return the JSON text of ``value``; slow, but takes whole numbers beyond 64 bits and keeps NumPy's nanoseconds.
+
+    Raises UnfitError if ``value`` cannot be written as JSON.
+    """
     try:
         return orjson.dumps(_exact(value), default=_default, option=_EXACT_OPTIONS)
     except (TypeError, ValueError, RecursionError) as error:
@@ -148,7 +155,7 @@ def _numpy_value(value: Any) -> Any:
 
 
 def _moment_text(value: date | time) -> str:
-    """Return ISO 8601 text for a date or time that orjson cannot write, such as an instance of a subclass."""
+    """Return ISO 8601 text for a date or time that orjson does not write itself, such as an instance of a subclass."""
     if isinstance(value, datetime):
         return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
     if isinstance(value, date):

@@ -8,7 +8,10 @@ __all__ = ["is_null"]
 
 
 def is_null(value: Any, *, nan_is_null: bool) -> bool:
-    """Return whether a value stands for NULL: None, pandas' NaT and NA, NumPy's NaT, and NaN if ``nan_is_null``."""
+    """Return whether a value stands for NULL: None, pandas' NaT and NA, and a NumPy ``datetime64`` that is NaT.
+
+    If ``nan_is_null``, a ``float`` that is NaN also stands for NULL.
+    """
     if value is None:
         return True
     if isinstance(value, float):

@@ -66,8 +66,9 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Callable[[Any], float]:
     """Return a converter to doubles.
 
-    If ``is_single``, the converter refuses numbers that are too large for a 32-bit float, and ints that a 32-bit float
-    cannot hold exactly. If ``finite``, it refuses NaN and infinities.
+    The converter refuses ints that a double cannot hold exactly. If ``is_single``, it also refuses ints that a 32-bit
+    float cannot hold exactly, and numbers that are too large for a 32-bit float. If ``finite``, it also refuses NaN and
+    infinities.
     """
 
     def convert(value: Any) -> float:
@@ -88,7 +89,7 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
 def _check_single(given: Any, number: float) -> None:
     """Raise UnfitError for a number too large for a 32-bit float, and for an int that such a float cannot hold exactly.
 
-    Floats and numbers in text are rounded to the nearest 32-bit float.
+    Floats and numbers in text are accepted even if a 32-bit float cannot hold them exactly.
     """
     if abs(number) >= FLOAT32_LIMIT:
         raise UnfitError("too large for 32 bits")

@@ -34,13 +34,13 @@ class ConversionRules:
     as_json: bool = False
     """Refuse values that JSON cannot express; write BINARY as base64, and map keys as text."""
     parse_text: bool = False
-    """Accept ISO 8601 text for dates and times, and numerals for numbers, as in ``IngestOptions``."""
+    """Accept text for numbers, dates, times and booleans, as in ``IngestOptions``; ``text`` has the rules."""
     parse_json: bool = False
     """Accept JSON text for VARIANT, ARRAY, MAP and STRUCT, as in ``IngestOptions``."""
     write_json: bool = False
     """Accept dicts, lists and records for STRING, and write them as JSON text, as in ``IngestOptions``."""
     round_floats: bool = False
-    """Accept floats for DECIMAL, rounded to its digits, as in ``IngestOptions``."""
+    """Accept floats for DECIMAL, rounded to its scale, as in ``IngestOptions``."""
     parse_base64: bool = False
     """Accept base64 text for BINARY, as in ``IngestOptions``."""
     numeric_booleans: bool = False
@@ -52,7 +52,10 @@ class ConversionRules:
     inner_nulls: bool = False
     """Whether the record format carries nulls inside arrays and maps; JSON and Arrow do, protobuf does not."""
     refuse_unknown: bool = False
-    """Refuse members that a struct's type does not have; not needed if protobuf's message classes check the members."""
+    """Have the fast path refuse fields that the table or a struct's type does not have.
+
+    Not needed for protobuf, whose message classes refuse them. The exact walk always refuses them.
+    """
     check_variant: Callable[[str], None] | None = None
     """A function that raises UnfitError for JSON text that the record format's VARIANT cannot hold; None: no check."""
 

@@ -41,7 +41,10 @@ def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> C
 
 
 def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
-    """Return a function that converts a value to a wire value of the scalar type ``kind``."""
+    """Return a function that converts a value to a wire value of the scalar type ``kind``.
+
+    Raises TypeError if ``kind`` is not a scalar type.
+    """
     parse_text, wire_text = rules.parse_text, rules.wire_text
     if isinstance(kind, StringType):
         return _string(kind, write_json=rules.write_json)

@@ -1,12 +1,13 @@
 """The rules for parsing text, for whole columns and for single values alike.
 
-White space at the start and end is ignored. Numerals have ASCII digits without separators; a whole number can end in
-``.0``, as data frames write the whole numbers of a column that has nulls. Dates and times are ISO 8601.
+White space at the start and end is ignored, except in base64. Numerals have ASCII digits without separators; a whole
+number can end in ``.0``, as data frames write the whole numbers of a column that has nulls. Dates and times are ISO
+8601.
 
-An empty text, NA, N/A, NULL and null stand for NULL, except in STRING, VARCHAR, CHAR, BINARY and VARIANT columns. For
-example, NA in a STRING column can be the country code of Namibia.
+An empty text, NA, N/A, NULL and null stand for NULL in columns of numbers, booleans, dates and times, but not in other
+columns. For example, NA in a STRING column can be the country code of Namibia.
 
-Every function returns the value, or raises UnfitError with the reason.
+Every function that parses a text returns the value, or raises UnfitError with the reason.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def says_nothing(text: str) -> bool:
 
 
 def whole_number(text: str) -> int:
-    """Parse a whole number of any size."""
+    """Parse a whole number; it can have more than 64 bits."""
     text = str.strip(text)
     try:
         if _WHOLE_NUMBER.fullmatch(text):

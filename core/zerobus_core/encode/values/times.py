@@ -144,7 +144,10 @@ _TOO_FINE = {"us": "has nanoseconds, but the column stores microseconds", "D": "
 
 
 def _from_numpy_time(value: Any, unit: str) -> Any:
-    """Return a NumPy datetime64 as a whole number of ``unit`` since 1970; return any other value unchanged."""
+    """Return a NumPy datetime64 as a whole number of ``unit`` since 1970; return any other value unchanged.
+
+    Raises UnfitError for a datetime64 that is not a whole number of ``unit`` or is out of range.
+    """
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")
