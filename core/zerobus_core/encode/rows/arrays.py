@@ -1,9 +1,9 @@
 """Converts a block of rows to Arrow arrays, column by column.
 
-This is the fast path for Arrow records and, if ptars is installed, for protobuf records.
+This is the fast path for Arrow records and, if ptars is used (see ``columnar``), for protobuf records.
 
-A column whose values all have the usual types becomes an array in one call into C. Any other column goes through the
-converters of ``fast_columns`` first. Arrow accepts more than our rules do (bytes as text, 1.0 as a whole number), so an
+A column whose values all have the usual types becomes an array directly. Any other column goes through the converters
+of ``fast_columns`` first. Arrow accepts more than our rules do (bytes as text, 1.0 as a whole number), so an
 array is only built from values whose types were checked.
 """
 
@@ -62,7 +62,7 @@ class RowArrays:
     def record_batch(self, records: Column | TupleRows) -> pa.RecordBatch:
         """Return a batch with one row per record.
 
-        Raises NeedsWalkError if a record does not fit or needs the exact walk.
+        Raises NeedsWalkError, UnfitError or one of ``FOREIGN_ERRORS`` if a record does not fit or needs the exact walk.
         """
         columns = self._of_tuples(records) if isinstance(records, TupleRows) else self._of_dicts(records)
         try:
@@ -74,7 +74,7 @@ class RowArrays:
     def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         """Return a batch of rows that are already wire values; missing members are nulls.
 
-        Raises pyarrow's own errors for values that do not fit.
+        For values that do not fit, raises the error of ``pyarrow.array``.
         """
         columns = [[row.get(field.name) for row in rows] for field in self._fields]
         arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]

@@ -49,7 +49,7 @@ class ColumnarRecords:
         self._handler = handler
 
     def records(self, rows: list[Any] | TupleRows) -> list[bytes]:
-        """Return a message for each row; raise NeedsWalkError if a row does not fit or needs the exact walk."""
+        """Return a message for each row; raise as ``RowArrays.record_batch`` does."""
         records: list[bytes] = self._handler.record_batch_to_array(self._arrays.record_batch(rows)).to_pylist()
         return records
 
@@ -60,7 +60,7 @@ class ColumnarRecords:
 
 
 def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: Messages) -> ColumnarRecords | None:
-    """Return the columnar serializer for ``messages``; None if ptars is missing or cannot serialize the table.
+    """Return the columnar serializer for ``messages``; None if ptars is missing or fails the check with sample rows.
 
     Also None if the table has an ARRAY, MAP or STRUCT column: rows of such a table are encoded faster without ptars.
     """

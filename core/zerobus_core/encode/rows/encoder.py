@@ -52,7 +52,7 @@ class RowEncoder(ABC):
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
         self._names_of_table = {field.name for field in self._fields}
         self._has_other_case = False
-        """Whether a row has had column names that differ from the table's only in case."""
+        """Whether to correct the case of column names first; set after the fast path failed for unknown names."""
         # The key says whether the rows are protobuf messages, which hold DECIMAL and VARIANT as text. Each pair is made
         # when its first row comes, because most deliveries need only one pair.
         self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
@@ -177,7 +177,11 @@ class RowEncoder(ABC):
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Correct column names that differ from the table's only in case; return ``block`` itself if no name does."""
+        """Return the rows of a block, with column names that differ only in case spelled as in the table.
+
+        Return ``block`` itself if it has no unknown names, if a row is not a dict, or if two names in a row differ only
+        in case.
+        """
         names = self._names_of_table
         if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):
             return block

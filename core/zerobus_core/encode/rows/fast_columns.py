@@ -2,8 +2,9 @@
 
 If all values of a column have the usual types, a fast path of ``fast_scalars`` converts the column. Otherwise each
 value goes through the exact converter of ``scalars``. If the converter refuses a value, an error is raised, and the
-rows go through ``walk``, which gives the reasons. For protobuf records, unknown fields, integers out of range and
-invalid Unicode are not checked here, because protobuf's message classes refuse them.
+rows go through ``walk``, which gives the reasons. Invalid Unicode is not checked here, because it is refused when the
+records are made. For protobuf records, unknown fields and integers out of range are not checked either, because
+protobuf's message classes refuse them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
-"""Converts a column's values to wire values; returns the very same list if nothing had to be converted."""
+"""Converts a column's values to wire values; returns the very same list only if nothing had to be converted."""
 
 
 class NeedsWalkError(Exception):
@@ -50,7 +51,7 @@ class RowsConverter:
     def __call__(self, records: Column) -> Column:
         """Convert the records; return the very same list if nothing changed.
 
-        Raises NeedsWalkError if a record needs the exact walk.
+        If a record needs the exact walk, raises NeedsWalkError or the error of a converter, such as UnfitError.
         """
         rows = self._as_dicts(records)
         changed = self._changed(rows)

@@ -1,8 +1,9 @@
 """The fast path for a column whose values all have the usual type; ``scalars`` handles all other columns.
 
-A fast path takes the values of a column that are not null. It returns them unchanged (the same list), converted (a new
-list), or None if they need the exact converter. It must never accept a value that the exact converter of the type
-refuses; the tests compare the two.
+A fast path takes the values of a column. It returns them unchanged (the same list), converted (a new list), or None if
+they need the exact converter or if one is null. It must never accept a value that the exact converter of the type
+refuses; the tests compare the two. The exceptions are invalid Unicode and, except for JSON records, integers out of
+range in INT and BIGINT columns: these are refused later, when the records are made.
 """
 
 from __future__ import annotations
@@ -154,7 +155,10 @@ def _wall_clock_times(values: Column) -> Column | None:
 
 
 def _microseconds(values: Column) -> Column | None:
-    """Return the values if all are whole numbers that cannot be meant as seconds or milliseconds; None otherwise."""
+    """Return the values if all are whole numbers within MICROSECOND_RANGE, and all are above or all below DOUBTFUL.
+
+    Return None otherwise.
+    """
     if not _INT.issuperset(map(type, values)) or not _within(values, *MICROSECOND_RANGE):
         return None
     return values if not values or min(values) >= DOUBTFUL[1] or max(values) < DOUBTFUL[0] else None

@@ -34,8 +34,9 @@ __all__ = ["ProtobufEncoder", "members_of"]
 class ProtobufEncoder(RowEncoder):
     """Encodes rows as serialized proto2 messages.
 
-    With ``columnar``, rows of a table without nested columns are serialized column by column if pyarrow and ptars are
-    installed.
+    With ``columnar``, rows of a table without nested columns are serialized column by column if ptars is installed and
+    passes the check in the module ``columnar``. If pyarrow is not imported yet, the first rows are serialized without
+    it.
     """
 
     def __init__(

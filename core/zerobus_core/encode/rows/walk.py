@@ -40,9 +40,9 @@ class ExactWalk:
         self._row = self._struct(StructType(tuple(fields)))
 
     def row(self, record: Any, problems: RowProblems) -> dict[str, Any]:
-        """Return the row as wire values, without nulls.
+        """Return the row as a dict of wire values. Columns that are null are left out or None.
 
-        Values that do not fit are left out and added to ``problems``.
+        Values that do not fit are added to ``problems``; if there are any, the returned dict must not be used.
         """
         converted = self._row(record, "", problems)
         return converted if isinstance(converted, dict) else {}
@@ -59,7 +59,8 @@ class ExactWalk:
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
         """Return a converter that parses JSON text if ``parse_json`` is set, and refuses text otherwise.
 
-        It passes parsed text, and all values that are not text, to ``convert_value``.
+        It passes parsed text, and values that are not text, to ``convert_value``. JSON's null becomes None, and an
+        UnfitValue is refused.
         """
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
@@ -220,7 +221,10 @@ def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
 
 
 def as_list(value: Any) -> Sequence[Any] | None:
-    """Return the elements of a list, tuple, NumPy array or other sequence except text; None for anything else."""
+    """Return the elements of a list, tuple, NumPy array or other sequence except text and bytes.
+
+    A pydantic model or a well-known protobuf message counts as its content. Returns None for anything else.
+    """
     if isinstance(value, list | tuple):
         return value
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
@@ -235,7 +239,10 @@ def as_list(value: Any) -> Sequence[Any] | None:
 
 
 def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
-    """Return the entries of a mapping or of a list of pairs; None for anything else."""
+    """Return the entries of a mapping or of a list of pairs (tuples); None for anything else.
+
+    A pydantic model or a well-known protobuf message counts as its content.
+    """
     value = dumped(value)
     if isinstance(value, Mapping) or hasattr(value, "items"):
         return list(value.items())
