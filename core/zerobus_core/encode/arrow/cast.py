@@ -47,8 +47,8 @@ _LISTS = (
 def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
     """Return a function that casts arrays of type ``source`` to the column type ``kind``; None if no cast exists.
 
-    The function raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit. If no cast exists, each value
-    has to be checked by itself.
+    The function raises UnfitArrayError or a pyarrow.ArrowException if a value does not fit. If no cast exists, each
+    value has to be checked by itself.
     """
     target = working_type(kind)
     if pa.types.is_null(source):

@@ -1,7 +1,8 @@
 """Converts the columns of Arrow record batches to the types of the table, and finds the rows that do not fit.
 
 A column is cast as a whole. If that fails, it is halved again and again until the values that cannot be cast are
-found. These values go through the exact walk, which either converts them or gives the reason why they do not fit.
+found. These values go through the exact walk, which either converts them or gives the reason why they do not fit. If no
+cast exists for the type of a column, all of its values go through the exact walk.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class ColumnCasts:
 
         Every column of the table, except those that the delivery fills, gets an array with a value for every row. The
         values of bad rows have no meaning. With ``is_strict``, the search in a column ends after about MAX_BAD_FIELDS
-        bad rows, because any bad row ends the delivery. Raises SchemaError for columns of the batch that are missing
-        from the table, and for required columns that are missing from the batch.
+        bad rows, because any bad row ends the delivery. Raises SchemaError if the columns of the batch do not fit the
+        table, for example if the table lacks one of them, or the batch lacks a required column.
         """
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
@@ -90,7 +91,7 @@ class ColumnCasts:
         return record
 
     def are_whole(self, schema: pa.Schema) -> bool:
-        """Return whether all columns of batches with this schema are cast as a whole, not value by value."""
+        """Return whether a cast exists for each column of batches with this schema; otherwise encoding them is slow."""
         return self._planned(schema).are_whole
 
     def _planned(self, schema: pa.Schema) -> _Plan:
@@ -178,7 +179,7 @@ class _Plan:
     steps: tuple[tuple[str, _ColumnCast, int | None], ...]
     """For each column of the table: its name, its cast, and its index in the batch (None if missing)."""
     are_whole: bool
-    """Whether no column is cast value by value."""
+    """Whether a cast exists for each column of the batches."""
 
 
 class _ColumnCast:
@@ -223,7 +224,10 @@ class _ColumnCast:
             return None
 
     def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
-        """Cast an array in parts, because it cannot be cast as a whole; yield the results in row order."""
+        """Cast an array in parts, because it cannot be cast as a whole; yield the results in row order.
+
+        Once there are more than ``limit`` bad rows, the other parts become nulls.
+        """
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
             return

@@ -34,8 +34,8 @@ class ColumnsContent:
 def _tracks_of(array: pa.Array) -> Tracks:
     """Return a function that yields the tracks of a range of rows: byte strings with the content of these rows.
 
-    If the array is not nested and has no nulls, its tracks are slices of its buffers, so making them takes almost no
-    time.
+    If the array is not nested and has no nulls, its tracks are slices of bytes that are prepared once, so making them
+    takes almost no time.
     """
     if array.null_count == 0 and not pa.types.is_nested(array.type):
         return _flat(array)
@@ -78,7 +78,7 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
 
 
 def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Yield, for each value, one byte that says whether it is valid; then yield the bytes of the valid values.
+    """Yield a byte string that has one byte per value and says which values are valid; then yield the valid values.
 
     The bytes of a null value are arbitrary, so they are left out.
     """

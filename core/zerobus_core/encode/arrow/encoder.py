@@ -36,8 +36,8 @@ _BLOCK_BYTES = 16 * 1024 * 1024
 class ArrowEncoder:
     """Converts chunks to Arrow columns, and the columns to batches; see ``zerobus_core.batch.Encoder``.
 
-    The chunks hold Arrow record batches, or rows if ``is_arrow`` is False. Raises SchemaError if the record format
-    cannot carry the table.
+    The chunks hold Arrow record batches or lists of UnreadableRecords, or rows if ``is_arrow`` is False. Raises
+    SchemaError if the record format is protobuf and cannot carry the table.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class ArrowEncoder:
     def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
         """Return the largest number of rows for the next chunk.
 
-        The number is larger if the columns of ``chunk`` were cast as a whole, and smaller if its rows are large or some
-        of them did not fit.
+        The number can be larger if a cast exists for each column of ``chunk`` and all rows fit. It is smaller if the
+        rows are large.
         """
         is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
         most = self._packer.block_rows if is_quick else self._options.batch_rows
@@ -177,7 +177,7 @@ class ArrowEncoder:
 
 
 def _unread(row: int, record: Any) -> list[BadField]:
-    """Return the problems of a row that an Arrow source could not read into a record batch."""
+    """Return the problems of a row that an Arrow source could not read; raise TypeError for any other row."""
     if not isinstance(record, UnreadableRecord):
         raise TypeError("the encoder of Arrow data was given a list of rows")
     problems = RowProblems(row)

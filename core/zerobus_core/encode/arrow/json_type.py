@@ -58,8 +58,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
     """Return a function that converts Python values of ``field`` for a column of ``kind``; None if no value changes.
 
-    For a VARIANT column, the function applies ``leaf`` to JSON text and turns maps into dicts. For other columns, JSON
-    text stays text. Binary VARIANTs are decoded for columns of all types.
+    For a VARIANT column, and for a VARIANT inside another column, the function applies ``leaf`` to JSON text and turns
+    maps into dicts. Elsewhere, JSON text stays text. Binary VARIANTs are decoded for columns of all types.
     """
     if is_variant(field):
         return _variant(kind)
@@ -94,7 +94,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def has_union_of_json(field: pa.Field) -> bool:
-    """Return whether the field contains a union that has JSON as one of its member types.
+    """Return whether the field contains a union with a member that is or contains JSON, a map or a binary VARIANT.
 
     Such a union is not supported: a value does not show which member type it has.
     """

@@ -68,7 +68,7 @@ class Packer(Protocol):
 
 
 def packer_for(record_format: RecordFormat, schema: TableSchema, options: IngestOptions) -> Packer:
-    """Return the packer of a record format; raise SchemaError if the format cannot carry the table."""
+    """Return the packer of a record format; raise SchemaError if it is protobuf and cannot carry the table."""
     if record_format == "arrow":
         return _ArrowPacker(schema, options)
     if record_format == "json":

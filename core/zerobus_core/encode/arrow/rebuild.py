@@ -16,9 +16,11 @@ __all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "retype_nested"]
 def retype_nested(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
-    """Convert ``array`` to the type ``target``, which has the same nesting as the type of ``array``.
+    """Convert ``array`` to the type ``target``; structs, maps and lists are nested alike in both types.
 
-    The function ``leaf`` converts the innermost arrays, which are not nested. If it is None, these arrays are cast.
+    The function ``leaf`` converts those innermost arrays that have another type than in ``target``; for a VARIANT, it
+    makes a struct of text. If ``leaf`` is None, these arrays are cast. Raises pyarrow.ArrowInvalid if a key of a map is
+    null.
     """
     if not _has_struct(target) and array.type.equals(target):
         return array
@@ -77,6 +79,9 @@ def bitmap_of(array: pa.Array) -> pa.Buffer | None:
 
 
 def offsets_of(array: pa.Array) -> pa.Buffer:
-    """Return where each list of the array starts in the flattened values; a null list counts as empty."""
+    """Return a buffer with the list offsets: where each list starts in the flattened values, and where the last ends.
+
+    A null list counts as empty.
+    """
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)]).buffers()[1]

@@ -12,10 +12,10 @@ __all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
 
 
 def python_value(array: pa.Array, index: int) -> Any:
-    """Return the value at ``index``; raise ValueError or OverflowError for a value that no Python type can hold.
+    """Return the value at ``index``; raise ValueError or OverflowError if pyarrow cannot give it as a Python value.
 
-    Such values are times outside of the years 0001 to 9999 in UTC, and invalid UTF-8. If the year is in that range in
-    UTC, but not in the time's own zone, the time is returned in UTC.
+    Such values are, for example, times outside of the years 0001 to 9999 in UTC, and invalid UTF-8. If the year is in
+    that range in UTC, but not in the time's own zone, the time is returned in UTC (in columns of most types).
     """
     try:
         return array[index].as_py()
@@ -54,9 +54,9 @@ def has_map(kind: DataType) -> bool:
 
 
 def with_pairs(value: Any, kind: DataType) -> Any:
-    """Return ``value``, which is for a column of type ``kind``, with each MAP as a list of pairs.
+    """Return ``value``, which is for a column of type ``kind``, with the MAPs of Polars converted to lists of pairs.
 
-    A list of dicts of ``key`` and ``value`` is also taken as a MAP, because Polars stores MAPs as lists of structs.
+    Polars stores a MAP as a list of structs of ``key`` and ``value``, which becomes a list of dicts in Python.
     """
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
@@ -78,9 +78,10 @@ def with_pairs(value: Any, kind: DataType) -> Any:
 
 
 def shown_value(scalar: pa.Scalar) -> Any:
-    """Return the scalar as a Python value, with text in place of values that no Python type can hold.
+    """Return the scalar as a Python value, with text in place of values that pyarrow cannot give as Python values.
 
-    Such values are times outside the years 0001 to 9999, and invalid UTF-8, whose bytes are written as ``\\xff``.
+    Such values are, for example, times outside the years 0001 to 9999, and invalid UTF-8, whose invalid bytes are
+    written as ``\\xff``.
     """
     try:
         return scalar.as_py()

@@ -38,7 +38,8 @@ def is_variant(field: pa.Field) -> bool:
 def variant_value(cell: Any) -> Any:
     """Return the Python value of a cell, which must be a dict of ``metadata`` and ``value``, both bytes.
 
-    Raises UnfitError for any other cell, such as a shredded VARIANT, and for invalid bytes.
+    Raises UnfitError for any other cell, such as a shredded VARIANT, and for bytes that cannot be read: invalid bytes,
+    values that are nested too deeply, and values that no Python type can hold, such as times with nanoseconds.
     """
     if not isinstance(cell, dict) or set(cell) != {"metadata", "value"} or not isinstance(cell["value"], bytes):
         raise UnfitError("is a VARIANT in shredded form, which is not supported; write it without shredding")
