@@ -18,9 +18,9 @@ def retype_nested(
 ) -> pa.Array:
     """Convert ``array`` to the type ``target``; structs, maps and lists are nested alike in both types.
 
-    The function ``leaf`` converts those innermost arrays that have another type than in ``target``; for a VARIANT, it
-    makes a struct of text. If ``leaf`` is None, these arrays are cast. Raises pyarrow.ArrowInvalid if a key of a map is
-    null.
+    The function ``leaf`` converts the innermost arrays whose type differs from that in ``target``; for a VARIANT, it
+    converts text to a struct. If ``leaf`` is None, these arrays are cast. Raises pyarrow.ArrowInvalid if a key of a map
+    is null.
     """
     if not _has_struct(target) and array.type.equals(target):
         return array
