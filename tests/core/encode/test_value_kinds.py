@@ -19,8 +19,10 @@ from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import RecordError
+from zerobus_core.schema.types import ArrayType, Field, Kind, MapType, PrimitiveType, StringType, StructType
 
 FORMATS = ["protobuf", "json"]
+ALL_FORMATS = [*FORMATS, "arrow"]
 
 
 class Own(dt.datetime):
@@ -234,6 +236,46 @@ def test_json_text_is_a_string_value_or_refused_unless_it_is_asked_for() -> None
     assert json.loads(row["v"]) == "[1]"
     assert "field a" in refusal("a ARRAY<BIGINT>", [{"a": "[1]"}])
     assert decoded("a ARRAY<BIGINT>", [{"a": "null"}], "json", parse_json=True)[0].get("a") is None
+
+
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+@pytest.mark.parametrize("as_arrow", [False, True])
+@pytest.mark.parametrize(
+    ("columns", "field", "reason"),
+    [
+        ("c STRUCT<x: INT> NOT NULL", "c", "null in a NOT NULL column"),
+        ("c ARRAY<INT> NOT NULL", "c", "null in a NOT NULL column"),
+        ("c MAP<STRING, INT> NOT NULL", "c", "null in a NOT NULL column"),
+        ("c STRUCT<s: STRUCT<x: INT> NOT NULL>", "c.s", "null in a NOT NULL column"),
+    ],
+)
+def test_null_in_json_text_is_refused_as_none_is(
+    columns: str, field: str, reason: str, as_arrow: bool, record_format: str
+) -> None:
+    value: Any = {"s": " null\n"} if field == "c.s" else " null\n"
+    rows: Any = [{"c": value}]
+    if as_arrow:
+        rows = pa.RecordBatch.from_pylist(rows)
+    found = refusal(columns, rows, record_format=record_format, parse_json=True)
+    assert f"row 0, field {field}" in found
+    assert reason in found
+
+
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+@pytest.mark.parametrize(("value", "path"), [(["null"], "c[0]"), ({"k": "null"}, "c['k']")])
+def test_null_in_json_text_is_refused_where_no_null_may_be_inside(value: Any, path: str, record_format: Any) -> None:
+    element = StructType((Field("x", PrimitiveType(Kind.INT)),))
+    kind = (
+        ArrayType(element, contains_null=False)
+        if isinstance(value, list)
+        else MapType(StringType(), element, value_contains_null=False)
+    )
+    schema = TableSchema(table="main.default.t", columns=(Field("c", kind),))
+    encoder = encoder_for(schema, IngestOptions(record_format=record_format, parse_json=True), is_arrow=False)
+    with pytest.raises(RecordError) as caught:
+        list(encoder.encode(Chunk(0, [{"c": value}])))
+    assert f"row 0, field {path}" in str(caught.value)
+    assert "cannot be null" in str(caught.value)
 
 
 @pytest.mark.parametrize("record_format", FORMATS)

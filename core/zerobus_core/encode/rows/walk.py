@@ -24,6 +24,8 @@ __all__ = ["ExactWalk", "as_list", "as_pairs", "has_nan", "json_key"]
 Convert = Callable[[Any, str, RowProblems], Any]
 
 _NOUNS: dict[type, str] = {ArrayType: "a list", MapType: "a mapping", StructType: "a record"}
+# JSON's whitespace.
+_JSON_BLANKS = " \t\n\r"
 
 
 class ExactWalk:
@@ -59,8 +61,8 @@ class ExactWalk:
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
         """Return a converter that parses JSON text if ``parse_json`` is set, and refuses text otherwise.
 
-        It passes parsed text, and values that are not text, to ``convert_value``. JSON's null becomes None, and an
-        UnfitValue is refused.
+        It passes parsed text, and values that are not text, to ``convert_value``. An UnfitValue is refused. JSON's null
+        is not passed to it: ``_null_test`` finds it.
         """
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
@@ -72,7 +74,7 @@ class ExactWalk:
             except UnfitError as unfit:
                 problems.add(path, value, str(kind), str(unfit))
                 return None
-            return None if parsed is None else convert_value(parsed, path, problems)
+            return convert_value(parsed, path, problems)
 
         return convert
 
@@ -93,8 +95,15 @@ class ExactWalk:
 
         return convert
 
-    def _null_test(self, kind: DataType) -> Callable[[Any], bool]:
-        return null_test(kind, self._rules, nan_is_null=not has_nan(kind))
+    def _null_test(self, kind: DataType, *, nan_is_null: bool | None = None) -> Callable[[Any], bool]:
+        """Return a function that returns whether a value stands for NULL in ``kind``.
+
+        If JSON text is parsed in this type, the text ``null`` does. ``nan_is_null`` defaults to what the type says.
+        """
+        is_null = null_test(kind, self._rules, nan_is_null=not has_nan(kind) if nan_is_null is None else nan_is_null)
+        if not (self._rules.parse_json and type(kind) in _NOUNS):
+            return is_null
+        return lambda value: value.strip(_JSON_BLANKS) == "null" if isinstance(value, str) else is_null(value)
 
     def _array(self, kind: ArrayType) -> Convert:
         element, expected = self._converter(kind.element), str(kind)
@@ -122,7 +131,7 @@ class ExactWalk:
         convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
         is_null = self._null_test(kind.value)
         is_decimal = isinstance(kind.key, DecimalType)
-        is_null_key = null_test(kind.key, self._rules, nan_is_null=True)
+        is_null_key = self._null_test(kind.key, nan_is_null=True)
         nulls = _null_rule(
             "a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._rules.inner_nulls
         )
