@@ -278,6 +278,17 @@ def test_null_in_json_text_is_refused_where_no_null_may_be_inside(value: Any, pa
     assert "cannot be null" in str(caught.value)
 
 
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+@pytest.mark.parametrize("as_arrow", [False, True])
+def test_a_json_number_beyond_every_exponent_is_a_bad_field(record_format: Any, as_arrow: bool) -> None:
+    for kind in ("ARRAY<DOUBLE>", "MAP<STRING, DECIMAL(9,3)>", "STRUCT<k: INT>"):
+        text = "[1e9999999999999999999]" if kind.startswith("ARRAY") else '{"k": 1e9999999999999999999}'
+        rows: Any = pa.record_batch({"c": [text]}) if as_arrow else [{"c": text}]
+        found = refusal(f"c {kind}", rows, record_format=record_format, parse_json=True)
+        assert "row 0, field c:" in found
+        assert "exponent" in found
+
+
 @pytest.mark.parametrize("record_format", FORMATS)
 def test_objects_are_written_into_text_columns_if_that_is_asked_for(record_format: str) -> None:
     row = {"c": {"b": True, "a": [1, Decimal("1.50")]}, "s": {"c": ["x"]}}

@@ -18,12 +18,15 @@ class JsonNumber(Decimal):
 def parsed_json(text: str) -> Any:
     """Parse a JSON text.
 
-    Raises UnfitError for invalid or too deeply nested text, and for an object that has the same key twice.
+    Raises UnfitError for invalid or too deeply nested text, for an object that has the same key twice, and for a number
+    whose exponent is out of range for a Decimal.
     """
     try:
         return json.loads(text, parse_float=JsonNumber, parse_constant=_refuse, object_pairs_hook=_members)
     except RecursionError:
         raise UnfitError("nested too deeply") from None
+    except ArithmeticError:
+        raise UnfitError("holds a number whose exponent is out of range") from None
     except ValueError as error:
         raise UnfitError(f"not JSON text: {error}") from None
 
