@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.rows import in_any_order
-from zerobus_core import IngestOptions, ingest
+from zerobus_core import IngestOptions, TableSchema, ingest
+from zerobus_core.batch import Chunk
+from zerobus_core.encode import encoder_for
 from zerobus_core.errors import RecordError, SchemaError
 from zerobus_local import LocalZerobus
 
@@ -142,6 +144,33 @@ def test_text_that_is_not_json_is_a_bad_row(
         delivered(zerobus, table_name, "v VARIANT, n INT", table, record_format=record_format)
     options: dict[str, Any] = {"on_bad_record": "dead_letter", "dead_letter_uri": f"{tmp_path}/bad.jsonl"}
     assert values(delivered(zerobus, table_name, "v VARIANT, n INT", table, **options)) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_deeply_nested_json_arrives_whole_or_is_a_bad_row(
+    record_format: Any, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    text = "[" * 995 + "]" * 995
+    table = pa.table({"v": json_array([text, "[1]"]), "n": ["1", "2"]})
+    letters = tmp_path / "bad.jsonl"
+    options: dict[str, Any] = {"on_bad_record": "dead_letter", "dead_letter_uri": str(letters)}
+    seen = delivered(zerobus, table_name, "v VARIANT, n STRING", table, record_format=record_format, **options)
+    if record_format == "arrow":
+        (letter,) = map(json.loads, letters.read_text().splitlines())
+        assert letter["record"] == {"v": text, "n": "1"}
+        assert "nested deeper than 100 levels" in json.dumps(letter)
+        assert [row["v"] for row in seen] == ["[1]"]
+    else:
+        assert not letters.exists()
+        assert in_any_order([row["v"] for row in seen]) == in_any_order([text, "[1]"])
+
+
+def test_deeply_nested_json_whose_text_looks_like_a_key_is_a_bad_row() -> None:
+    text = '["x\\":",' * 995 + "1" + "]" * 995
+    schema = TableSchema.from_sql("CREATE TABLE main.default.t (v VARIANT)")
+    encoder = encoder_for(schema, IngestOptions(record_format="json"), is_arrow=True)
+    with pytest.raises(RecordError, match="row 0, field v: nested too deeply"):
+        list(encoder.encode(Chunk(0, pa.record_batch({"v": json_array([text])}))))
 
 
 def test_a_dead_letter_holds_the_value_of_json(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def test_a_deep_line_is_a_row_or_unreadable_and_does_not_end_the_file(depth: int
     row = values_of("v VARIANT").row(line)
     assert isinstance(row, dict) or type(row).__name__ == "UnreadableLine"
     assert isinstance(row, dict) or depth > 300
+    shallow = b'{"v":1}'
+    deep, other = values_of("v VARIANT").rows([line, shallow])
+    assert (type(deep).__name__, other) == (type(row).__name__, {"v": 1})
 
 
 JSON = st.recursive(

@@ -19,6 +19,8 @@ __all__ = ["Convert", "fragment_of", "has_union_of_json", "json_converter", "par
 Convert: TypeAlias = Callable[[Any], Any]
 _NAME = "arrow.json"
 _VARIANT = PrimitiveType(Kind.VARIANT)
+# Dead letters are written by functions that call themselves several times per level.
+_MAX_SHOWN_DEPTH = 200
 
 
 def fragment_of(text: str) -> orjson.Fragment:
@@ -31,11 +33,23 @@ def fragment_of(text: str) -> orjson.Fragment:
 
 
 def parsed_json(text: str) -> Any:
-    """Parse a JSON text; return the text itself if it is invalid JSON or has duplicate keys."""
+    """Parse a JSON text, to show a refused row.
+
+    Return the text itself if it is invalid JSON, has duplicate keys or is nested deeper than a dead letter can be.
+    """
     try:
-        return _parsed(text)
+        value = _parsed(text)
     except UnfitError:
         return text
+    return text if text.count("[") + text.count("{") > _MAX_SHOWN_DEPTH and _is_deep(value) else value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_SHOWN_DEPTH):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        level = [item for holder in holders for item in (holder.values() if isinstance(holder, dict) else holder)]
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def _parsed(text: str) -> Any:
@@ -45,6 +59,8 @@ def _parsed(text: str) -> Any:
             json.loads(text, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
         raise UnfitError(f"not JSON text: {error}") from None
+    except RecursionError:
+        raise UnfitError("nested too deeply") from None
     return value
 
 

@@ -81,9 +81,17 @@ def may_have_key_twice(text: bytes, value: Any) -> bool:
 
 
 def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_keys, value.values()))
-    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
+    # Not recursive: orjson parses text that is nested deeper than Python's calls may be.
+    count, holders = 0, [value]
+    while holders:
+        holder = holders.pop()
+        if isinstance(holder, dict):
+            count += len(holder)
+            members: Iterable[Any] = holder.values()
+        else:
+            members = holder
+        holders += [member for member in members if isinstance(member, dict | list)]
+    return count
 
 
 def _check(text: str | bytes) -> None:
