@@ -693,3 +693,32 @@ def test_periods_and_intervals_of_pandas_are_refused_wherever_they_are(kind: str
     for batch in batches:
         with pytest.raises(SchemaError, match="column x holds pandas' (periods|intervals)"):
             encoded(schema_of(x=kind), batch)
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+@pytest.mark.parametrize("kind", ["STRING", "VARIANT", "TIMESTAMP_NTZ", "DATE", "BIGINT"])
+@pytest.mark.parametrize("shape", ["flat", "dictionary", "list", "struct"])
+def test_times_in_an_unknown_time_zone_are_bad_fields_that_name_it(shape: str, kind: str, record_format: Any) -> None:
+    times = pa.array([0, None], pa.int64()).view(pa.timestamp("us", "Nowhere/X"))
+    shapes: dict[str, Any] = {
+        "flat": times,
+        "dictionary": times.dictionary_encode(),
+        "list": pa.ListArray.from_arrays(pa.array([0, 1, 1], pa.int32()), times),
+        "struct": pa.StructArray.from_arrays([times], ["x"]),
+    }
+    column = {"list": f"ARRAY<{kind}>", "struct": f"STRUCT<x: {kind}>"}.get(shape, kind)
+    bad: list[BadRow] = []
+    encoder = encoder_for(schema_of(v=column), IngestOptions(record_format=record_format), is_arrow=True)
+    batches = list(encoder.encode(Chunk(0, batch_of(v=shapes[shape])), on_bad_row=bad.append))
+    assert [(row.row, row.fields[0].path) for row in bad] == [(0, "v")]
+    assert "the time zone 'Nowhere/X' is unknown" in bad[0].fields[0].reason
+    assert "1970-01-01 00:00:00+00:00" in str(bad[0].record)
+    assert sum(batch.rows for batch in batches) == 1  # NULL has no time zone
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_a_timestamp_needs_no_known_time_zone(record_format: Any) -> None:
+    times = pa.array([0, 1], pa.int64()).view(pa.timestamp("us", "Nowhere/X"))
+    encoder = encoder_for(schema_of(v="TIMESTAMP!"), IngestOptions(record_format=record_format), is_arrow=True)
+    (batch,) = encoder.encode(Chunk(0, batch_of(v=times)))
+    assert [int(encoder.decode(batch, index)["v"]) for index in range(batch.rows)] == [0, 1]

@@ -10,20 +10,40 @@ from ...schema.types import ArrayType, DataType, MapType, StructType
 
 __all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
 
+# pyarrow raises LookupError for an unknown time zone.
+_NO_VALUE = (ValueError, OverflowError, LookupError)
+
 
 def python_value(array: pa.Array, index: int) -> Any:
     """Return the value at ``index``; raise ValueError or OverflowError if pyarrow cannot give it as a Python value.
 
-    Such values are, for example, times outside of the years 0001 to 9999 in UTC, and invalid UTF-8. If the year is in
-    that range in UTC, but not in the time's own zone, the time is returned in UTC (in columns of most types).
+    Such values are, for example, times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, and
+    invalid UTF-8. If the year is in that range in UTC, but not in the time's own zone, the time is returned in UTC (in
+    columns of most types).
     """
     try:
         return array[index].as_py()
-    except (ValueError, OverflowError):
+    except _NO_VALUE:
+        if (zone := _unknown_zone(array.type)) is not None:
+            raise ValueError(
+                f"the time zone {zone!r} is unknown; cast the times to UTC, or install tzdata if the zone exists"
+            ) from None
         in_utc = _in_utc(array.type)
         if in_utc.equals(array.type) or _has_null_type(in_utc):
             raise
     return array.slice(index, 1).view(in_utc)[0].as_py()
+
+
+def _unknown_zone(kind: pa.DataType) -> str | None:
+    """Return the first time zone in the type that Python does not know, or None."""
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        try:
+            pa.scalar(0, kind).as_py()
+        except (ValueError, LookupError, OSError):
+            return str(kind.tz)
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return _unknown_zone(kind.value_type)
+    return next((zone for i in range(kind.num_fields) if (zone := _unknown_zone(kind.field(i).type)) is not None), None)
 
 
 def _has_null_type(kind: pa.DataType) -> bool:
@@ -80,12 +100,12 @@ def with_pairs(value: Any, kind: DataType) -> Any:
 def shown_value(scalar: pa.Scalar) -> Any:
     """Return the scalar as a Python value, with text in place of values that pyarrow cannot give as Python values.
 
-    Such values are, for example, times outside the years 0001 to 9999, and invalid UTF-8, whose invalid bytes are
-    written as ``\\xff``.
+    Such values are, for example, times outside the years 0001 to 9999, times in an unknown time zone, which are shown
+    in UTC, and invalid UTF-8, whose invalid bytes are written as ``\\xff``.
     """
     try:
         return scalar.as_py()
-    except (ValueError, OverflowError):
+    except _NO_VALUE:
         return _shown_inside(scalar)
 
 
@@ -109,3 +129,5 @@ def _shown_leaf(scalar: pa.Scalar) -> str:
         return str(scalar)
     except (ValueError, OverflowError):
         return f"<{scalar.type}>"
+    except LookupError:
+        return _shown_leaf(scalar.cast(_in_utc(scalar.type)))
