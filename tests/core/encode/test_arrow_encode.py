@@ -22,7 +22,8 @@ from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.encode.arrow.encoder import ArrowEncoder
-from zerobus_core.encode.arrow.variant import encoded_variant
+from zerobus_core.encode.arrow.variant import check_variant, encoded_variant
+from zerobus_core.encode.values.json_input import parsed_json
 from zerobus_core.errors import RecordError, SchemaError
 from zerobus_core.records import UnfitError
 
@@ -722,3 +723,33 @@ def test_a_timestamp_needs_no_known_time_zone(record_format: Any) -> None:
     encoder = encoder_for(schema_of(v="TIMESTAMP!"), IngestOptions(record_format=record_format), is_arrow=True)
     (batch,) = encoder.encode(Chunk(0, batch_of(v=times)))
     assert [int(encoder.decode(batch, index)["v"]) for index in range(batch.rows)] == [0, 1]
+
+
+@pytest.mark.parametrize("numeral", ["1e-2000000", "1e-400", "1e1000000", "1.5e999999999", "1e9999999999999999999"])
+def test_a_number_beyond_the_digits_of_an_arrow_variant_is_refused(numeral: str) -> None:
+    for check in (check_variant, encoded_variant):
+        with pytest.raises(UnfitError, match="more than 38 digits"):
+            check(f"[{numeral}]")
+
+
+@pytest.mark.parametrize("is_arrow", [True, False])
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_a_tiny_number_of_json_text_stays_as_it_is_or_is_refused(record_format: Any, is_arrow: bool) -> None:
+    options = IngestOptions(record_format=record_format, parse_json=True)
+    encoder = encoder_for(schema_of(v="VARIANT"), options, is_arrow=is_arrow)
+    chunk = Chunk(0, batch_of(v=["-1e-2000000"]) if is_arrow else [{"v": "-1e-2000000"}])
+    if record_format == "arrow":
+        with pytest.raises(RecordError, match="row 0, field v: .*more than 38 digits"):
+            list(encoder.encode(chunk))
+    else:
+        (batch,) = encoder.encode(chunk)
+        assert encoder.decode(batch, 0)["v"] == "-1e-2000000"
+
+
+def test_a_decimal_context_that_traps_nothing_changes_no_refusal() -> None:
+    with localcontext() as context:
+        context.clear_traps()
+        with pytest.raises(UnfitError):
+            check_variant("1e9999999999999999999")
+        with pytest.raises(UnfitError):
+            parsed_json("1e9999999999999999999")

@@ -14,7 +14,7 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from decimal import Context, Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -89,15 +89,24 @@ def _whole(numeral: str) -> int | float | Decimal:
 
 
 def _real(numeral: str) -> float | Decimal:
-    exact, double = Decimal(numeral), float(numeral)
+    # The range of a context's exponents is small by default: without one of its own, 1e-2000000 would become 0.
+    context = Context(prec=len(numeral), Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[InvalidOperation])
+    try:
+        exact, double = Decimal(numeral, context), float(numeral)
+    except InvalidOperation:  # an exponent that no Decimal can have
+        raise _digits_error() from None
     if math.isfinite(double) and Decimal(repr(double)) == exact:
         return double
-    short = exact.normalize(Context(prec=len(numeral)))  # without zeros at the end, and not rounded
+    short = exact.normalize(context)  # without zeros at the end, and not rounded
     _, digits, exponent = short.as_tuple()
     assert isinstance(exponent, int)  # JSON has no NaN
     if max(len(digits) + max(exponent, 0), -exponent) > _MAX_DIGITS:
-        raise UnfitError(f"holds a number that has more than {_MAX_DIGITS} digits and is not rounded automatically")
+        raise _digits_error()
     return short
+
+
+def _digits_error() -> UnfitError:
+    return UnfitError(f"holds a number that has more than {_MAX_DIGITS} digits and is not rounded automatically")
 
 
 def _depth_error() -> UnfitError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 from ...records import UnfitError
@@ -15,6 +16,10 @@ class JsonNumber(Decimal):
     """A number that has a fraction or an exponent in JSON text. FLOAT and DOUBLE columns get the nearest double."""
 
 
+# The caller's own context might not trap an exponent that is out of range, and then the number would become NaN.
+_number = partial(JsonNumber, context=Context(traps=[InvalidOperation]))
+
+
 def parsed_json(text: str) -> Any:
     """Parse a JSON text.
 
@@ -22,10 +27,10 @@ def parsed_json(text: str) -> Any:
     whose exponent is out of range for a Decimal.
     """
     try:
-        return json.loads(text, parse_float=JsonNumber, parse_constant=_refuse, object_pairs_hook=_members)
+        return json.loads(text, parse_float=_number, parse_constant=_refuse, object_pairs_hook=_members)
     except RecursionError:
         raise UnfitError("nested too deeply") from None
-    except ArithmeticError:
+    except InvalidOperation:
         raise UnfitError("holds a number whose exponent is out of range") from None
     except ValueError as error:
         raise UnfitError(f"not JSON text: {error}") from None
