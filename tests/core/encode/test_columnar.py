@@ -16,7 +16,9 @@ from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.encode.filled import FilledColumns
+from zerobus_core.encode.rows.arrays import RowArrays
 from zerobus_core.encode.rows.columnar import columnar_records
+from zerobus_core.encode.rows.fast_columns import RowsConverter
 from zerobus_core.encode.rows.messages import Messages
 from zerobus_core.encode.rows.protobuf import ProtobufEncoder
 from zerobus_core.encode.values.rules import ConversionRules
@@ -57,6 +59,26 @@ def test_a_serializer_that_writes_other_bytes_is_not_used(caplog: pytest.LogCapt
     messages = Messages(FileDescriptorProto.FromString(lacking.descriptor_proto()))
     assert columnar_records(schema.columns, ConversionRules(refuse_unknown=True), messages) is None
     assert "differently from protobuf" in caplog.text
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("STRUCT<a: INT, b: STRING>", [None, None]),
+        ("STRUCT<a: INT NOT NULL, b: DECIMAL(5,2)>", [None, None]),
+        ("STRUCT<a: STRUCT<b: DATE>>", [{"a": None}, None]),
+        ("ARRAY<STRUCT<a: INT, b: TIMESTAMP>>", [[], [], None]),
+        ("MAP<STRING, STRUCT<a: INT>>", [{}, None]),
+    ],
+)
+def test_a_block_without_any_struct_needs_no_exact_walk(kind: str, values: list[Any], as_json: bool) -> None:
+    columns = TableSchema.from_sql(f"CREATE TABLE main.default.t (id INT, v {kind})").columns
+    rules = ConversionRules(as_json=as_json, inner_nulls=as_json, refuse_unknown=as_json)
+    for rows in ([{"id": 1, "v": value} for value in values], [{"id": 1}]):
+        assert RowsConverter(columns, rules)(rows) == rows
+    arrays = RowArrays(columns, rules)
+    assert arrays.quick_batch([{"id": 1, "v": value} for value in values]) is not None
 
 
 @pytest.mark.parametrize(("rows", "is_loaded"), [(100, False), (12_000, True)])

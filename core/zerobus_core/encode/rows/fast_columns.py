@@ -96,10 +96,15 @@ def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[A
 
 
 def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
-    """Return the set of types in each column; ``values`` holds the values of all rows, ``width`` values per row."""
+    """Return the set of types in each column; ``values`` holds the values of all rows, ``width`` values per row.
+
+    Without rows, each column has an empty set.
+    """
+    if not values:
+        return [frozenset[type]()] * width
     types = list(map(type, values))
     first = types[:width]
-    if first * (len(types) // max(1, width)) == types:  # the usual case: no column has two types
+    if first * (len(types) // width) == types:  # the usual case: no column has two types
         return [{kind} for kind in first]
     return [set(types[at::width]) for at in range(width)]
 
@@ -269,6 +274,8 @@ def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert
         present = [value for value in values if value is not None]
         if len(present) < len(values) and not nullable:
             raise NeedsWalkError
+        if not present:
+            return values
         converted = convert_rows(present)
         return values if converted is present else _refilled(values, converted)
 
