@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -236,6 +237,34 @@ def test_json_text_is_a_string_value_or_refused_unless_it_is_asked_for() -> None
     assert json.loads(row["v"]) == "[1]"
     assert "field a" in refusal("a ARRAY<BIGINT>", [{"a": "[1]"}])
     assert decoded("a ARRAY<BIGINT>", [{"a": "null"}], "json", parse_json=True)[0].get("a") is None
+
+
+NO_VALUES = [
+    np.float16("nan"), np.float32("nan"), np.float64("nan"), np.longdouble("nan"), float("nan"),
+    np.timedelta64("NaT"), np.datetime64("NaT"), pd.NaT, pd.NA,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+@pytest.mark.parametrize("value", NO_VALUES, ids=lambda value: f"{type(value).__name__} {value}")
+def test_a_missing_value_of_numpy_or_pandas_is_null(value: Any, record_format: str) -> None:
+    for kind in ("BIGINT", "DECIMAL(9,2)", "STRING", "BOOLEAN", "DATE", "TIMESTAMP", "VARIANT", "BINARY", "ARRAY<INT>"):
+        (row,) = decoded(f"c {kind}", [{"c": value}], record_format)
+        assert row.get("c") is None
+        assert "null in a NOT NULL column" in refusal(f"c {kind} NOT NULL", [{"c": value}], record_format=record_format)
+
+
+@pytest.mark.parametrize("value", [np.float16("nan"), np.float32("nan"), np.float64("nan"), float("nan")])
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+def test_nan_is_a_value_of_floating_point_columns(kind: str, value: Any) -> None:
+    (row,) = decoded(f"c {kind} NOT NULL", [{"c": value}], "arrow")
+    assert math.isnan(row["c"])
+
+
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+@pytest.mark.parametrize("kind", ["DECIMAL(9,2)", "BIGINT", "DOUBLE", "STRING", "VARIANT"])
+def test_a_decimal_that_is_nan_is_refused_and_never_null(kind: str, record_format: str) -> None:
+    assert "row 0, field c" in refusal(f"c {kind}", [{"c": Decimal("NaN")}], record_format=record_format)
 
 
 @pytest.mark.parametrize("record_format", ALL_FORMATS)
