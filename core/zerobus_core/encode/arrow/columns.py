@@ -20,7 +20,7 @@ from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name, unknown_column_h
 from ..rows.walk import ExactWalk
 from ..values.arrow_types import extensions, plain_type, working_type
 from .cast import ArrayCast, UnfitArrayError, compiled_cast
-from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
+from .json_type import Convert, fragment_of, json_converter, parsed_json, unsupported_in_union
 from .rebuild import nulls, retype_nested
 from .values import has_map, python_value, shown_value, with_pairs
 
@@ -137,9 +137,9 @@ class ColumnCasts:
             if extension in _NO_VALUES
         ]
         problems += [
-            f"column {field.name} holds JSON as a member of a union; make it a column of its own"
+            f"column {field.name} holds {found} as a member of a union; make it a column of its own"
             for field in schema
-            if has_union_of_json(field)
+            if (found := unsupported_in_union(field)) is not None
         ]
         if given and not set(names) & set(self._columns):
             has = ", ".join([*list(self._columns)[:_MOST_SHOWN], *(["…"] if len(self._columns) > _MOST_SHOWN else [])])

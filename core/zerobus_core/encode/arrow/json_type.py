@@ -14,7 +14,7 @@ from ...schema.types import ArrayType, DataType, Field, Kind, MapType, Primitive
 from ..values.json_text import may_have_key_twice
 from .variant_value import is_variant, variant_value
 
-__all__ = ["Convert", "fragment_of", "has_union_of_json", "json_converter", "parsed_json"]
+__all__ = ["Convert", "fragment_of", "json_converter", "parsed_json", "unsupported_in_union"]
 
 Convert: TypeAlias = Callable[[Any], Any]
 _NAME = "arrow.json"
@@ -109,16 +109,28 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
 
 
-def has_union_of_json(field: pa.Field) -> bool:
-    """Return whether the field contains a union with a member that is or contains JSON, a map or a binary VARIANT.
+def unsupported_in_union(field: pa.Field) -> str | None:
+    """Return what a union in the field contains that is not supported there: "JSON", "a map" or "a VARIANT", or None.
 
-    Such a union is not supported: a value does not show which member type it has.
+    A value of a union does not show which member type it has, so such values would not be converted.
     """
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]
-    if pa.types.is_union(kind):
-        return any(_is_json(member) or json_converter(member, _VARIANT, str) is not None for member in members)
-    return any(map(has_union_of_json, members))
+    find = _converted_kind if pa.types.is_union(kind) else unsupported_in_union
+    return next((found for member in members if (found := find(member)) is not None), None)
+
+
+def _converted_kind(field: pa.Field) -> str | None:
+    """Return what the field is or contains that has to be converted for a VARIANT column, or None."""
+    if is_variant(field):
+        return "a VARIANT"
+    if _is_json(field):
+        return "JSON"
+    kind = _plain_type(field.type)
+    if pa.types.is_map(kind):
+        return "a map"
+    members = [kind.field(index) for index in range(kind.num_fields)]
+    return next((found for member in members if (found := _converted_kind(member)) is not None), None)
 
 
 def _is_json(field: pa.Field) -> bool:
