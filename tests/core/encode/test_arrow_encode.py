@@ -137,6 +137,8 @@ def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.
         ("DATE", pa.array([datetime(2026, 1, 1), datetime(2026, 1, 1), datetime(2026, 1, 1, 1)]), "has a time"),
         ("DATE", pa.array([0, 0, 10**7]), "not a day number"),
         ("TIMESTAMP", pa.array([0, 0, 1], pa.timestamp("ns")), "has nanoseconds"),
+        ("VARIANT", pa.array([0, 1_000, 1], pa.time64("ns")), "the time of day has nanoseconds"),
+        ("VARIANT", pa.array([[0], None, [0, 1]], pa.list_(pa.time64("ns"))), "the time of day has nanoseconds"),
         ("TIMESTAMP", pa.array([0, 0, 10**18]), "is it nanoseconds"),
         ("TIMESTAMP", pa.array([date(2026, 1, 1)]), "a date has no time"),
         ("TIMESTAMP_NTZ", pa.array([0], pa.timestamp("us", "UTC")), "has a time zone"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,10 @@ def python_value(array: pa.Array, index: int) -> Any:
 
     Such values are, for example, times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, and
     invalid UTF-8. If the year is in that range in UTC, but not in the time's own zone, the time is returned in UTC (in
-    columns of most types).
+    columns of most types). pyarrow would cut off the nanoseconds of a time of day, so such a time is refused too.
     """
+    if _has_fine_times(array.type):
+        _check_times(array.slice(index, 1))
     try:
         return array[index].as_py()
     except _NO_VALUE:
@@ -32,6 +35,30 @@ def python_value(array: pa.Array, index: int) -> Any:
         if in_utc.equals(array.type) or _has_null_type(in_utc):
             raise
     return array.slice(index, 1).view(in_utc)[0].as_py()
+
+
+@cache
+def _has_fine_times(kind: pa.DataType) -> bool:
+    """Return whether the type is or contains a time of day in nanoseconds, which Python's ``time`` cannot hold."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return _has_fine_times(kind.value_type)
+    return bool(kind == pa.time64("ns")) or any(_has_fine_times(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _check_times(array: pa.Array) -> None:
+    """Raise ValueError if a time of day in ``array`` has nanoseconds."""
+    kind = array.type
+    if not _has_fine_times(kind) or pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind):
+        return
+    if pa.types.is_dictionary(kind):
+        _check_times(array.dictionary_decode())
+    elif pa.types.is_struct(kind):
+        for member in array.flatten():
+            _check_times(member)
+    elif pa.types.is_nested(kind):
+        _check_times(array.flatten())
+    elif not array.cast(pa.time64("us"), safe=False).cast(kind).equals(array):
+        raise ValueError("the time of day has nanoseconds: cast it to microseconds or to text")
 
 
 def _unknown_zone(kind: pa.DataType) -> str | None:
