@@ -1,4 +1,4 @@
-"""Infers a table's columns from Arrow data: for each Arrow type, the column type that holds all of its values."""
+"""Infers a table's columns from Arrow data: for each Arrow type, the column type that fits it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ _SPARK_NAMES = {Kind.TINYINT: "byte", Kind.SMALLINT: "short", Kind.INT: "integer
 def table_info(table: str, fingerprint: str, columns: Sequence[Field]) -> dict[str, Any]:
     """Return the schema in the form in which Unity Catalog describes a table, with the fingerprint added.
 
-    Fields for which the schema has no value, such as the table's owner, are left out.
+    Only the table's name and its columns are described: other keys of Unity Catalog's answer, such as ``owner`` and
+    ``table_id``, are left out.
     """
     return {
         "full_name": table,

@@ -1,7 +1,8 @@
-"""Infers a table from sample data: for each column, the type that holds all values of the sample.
+"""Infers a table from sample data: for each column, a type that fits the values of the sample.
 
-If the type of a column is uncertain, a comment on the column says why: in the sample, the column has only nulls, both
-whole numbers and fractions, values of several kinds, or text that looks like dates.
+A comment on a column can say why its type is uncertain: for example, the sample has only nulls in this column, both
+whole numbers and fractions, values of several kinds, or text that looks like dates. The members of a struct get no
+comments.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LIKE_DATES = "text that looks like dates or times"
 
 @dataclass(slots=True)
 class _Seen:
-    """The types of the values seen in one column, struct member or list."""
+    """The types of the values seen in one column, struct member or list, or of the rows themselves."""
 
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False
@@ -46,7 +47,8 @@ class _Seen:
     is_beyond_64_bits: bool = False
     members: dict[str, _Seen] = field(default_factory=dict)
     count: int = 0
-    """The number of values seen; if a member has fewer than its object, some objects lack this member."""
+    """The number of values seen, including nulls; a column that has fewer values than there are rows is missing in some
+    rows."""
     element: _Seen | None = None
     is_like: set[str] = field(default_factory=set)
     """What the texts look like, as returned by ``_look``."""
@@ -101,7 +103,10 @@ class _Seen:
             self.members.setdefault(str(name), _Seen()).add(item)
 
     def type(self) -> tuple[DataType, str | None]:
-        """Return the type that holds all of the values, and a note on why it is uncertain (None if it is certain)."""
+        """Return a type for all of the values, and a note on why it is uncertain, or None instead of the note.
+
+        Raises SchemaError if the values fit no column type.
+        """
         kinds = self.kinds
         if not kinds:
             return _STRING, ALL_NULL
@@ -170,8 +175,8 @@ _TYPES: dict[str, DataType] = {
 def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows, in the order in which the columns first occur.
 
-    If the type of a column is uncertain, a comment on the column says why. With ``not_null``, a column is NOT NULL if
-    every row of the sample has a value for it.
+    A column can have a comment that says why its type is uncertain. With ``not_null``, a column is NOT NULL if every
+    row of the sample has a value for it. Raises SchemaError if the values of a column fit no column type.
     """
     table = _Seen()
     for record in records:
@@ -185,10 +190,11 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
 
 
 def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
-    """Infer the columns of a sample of rows whose values are all text, such as those of CSV files.
+    """Infer the columns of a sample of rows whose values are text or None, such as those of CSV files.
 
     A text counts as a value of another type only if it has the usual form of that type: a number with leading zeros,
-    for example, stays text. With ``not_null``, columns without a null in the sample are NOT NULL.
+    for example, stays text. With ``not_null``, columns without a null in the sample are NOT NULL. Nulls are None and,
+    unless the column is a STRING, empty text and words such as ``NA``.
     """
     looks: dict[str, set[str]] = {}
     nulls: set[str] = set()

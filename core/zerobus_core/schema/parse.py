@@ -56,8 +56,8 @@ class UnsupportedTypeError(Exception):
 def parse_type_json(text: str, path: str) -> DataType:
     """Return the type that Spark's JSON describes; ``path`` is the name of the column.
 
-    Raises UnsupportedTypeError for a type that Zerobus does not support, and another error, such as ValueError or
-    KeyError, for text that does not describe a type.
+    Raises UnsupportedTypeError for a type that is unknown or that Zerobus does not support, and another error, such as
+    ValueError or KeyError, for text that is not in Spark's form.
     """
     raw = json.loads(text)
     if isinstance(raw, dict) and "name" in raw and "type" in raw:  # a StructField around the type
@@ -122,9 +122,10 @@ def _primitive(name: str, path: str) -> DataType:
 def parse_type_text(text: str, path: str) -> DataType:
     """Return the type that Databricks SQL describes; ``path`` is the name of the column.
 
-    Raises UnsupportedTypeError for a type that Zerobus does not support, and ValueError for text that is not a type.
+    Raises UnsupportedTypeError for a type that Zerobus does not support, and another error, such as ValueError or
+    IndexError, for text that is not a type.
     """
-    # sqlglot takes half a second to import and is needed only where type_json is absent.
+    # sqlglot takes half a second to import, and most columns that have type_json do not need it.
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
@@ -159,7 +160,10 @@ def _struct_from_sql(parsed: Any, path: str, depth: int) -> DataType:
 
 
 def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Field:
-    """Return a field of a struct or a column of a CREATE TABLE statement; sqlglot parses both the same way."""
+    """Convert sqlglot's node for a struct field or a table column to a Field; sqlglot uses the same form for both.
+
+    Raises ValueError if the node has no type.
+    """
     if member.args.get("kind") is None:
         raise ValueError(f"{prefix}{member.name} has no type")
     constraints = {
@@ -176,10 +180,11 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
 
 
 def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Field]]]]:
-    """Parse a CREATE TABLE statement; return the full name of the table, and its columns.
+    """Parse a CREATE TABLE statement; return the table's name as it is written there, and the table's columns.
 
-    A column is returned as its name and a function that parses its type, so that the caller can collect the errors of
-    all columns. Raises ValueError for anything but a single CREATE TABLE statement with columns.
+    A column is returned as its name and a function that parses its type and returns the Field, so that the caller can
+    collect the errors of all columns. Raises ValueError for text that sqlglot cannot parse, and for statements of
+    most other kinds.
     """
     from sqlglot import exp, parse_one  # slow to import, see parse_type_text
     from sqlglot.errors import SqlglotError

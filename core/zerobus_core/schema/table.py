@@ -59,8 +59,8 @@ class TableSchema:
 
     ``identity`` distinguishes tables that have the same name: a table from the one that replaced it, and tables of
     different workspaces. It is the table's id in Unity Catalog. If Unity Catalog gives no id, ``fetch`` uses the
-    workspace's URL instead. ``identity`` is None if the schema was built from another source, such as SQL or sample
-    rows.
+    workspace's URL instead, which distinguishes only workspaces. ``identity`` is None if the schema was built without
+    an id, for example from SQL or sample rows.
     """
 
     table: str
@@ -84,7 +84,8 @@ class TableSchema:
 
         Raises ConfigurationError for a malformed name, SchemaError for a table that Zerobus does not support, and
         IngestInterruptedError if ``stop`` is set. If the request fails, raises AuthenticationError, ConfigurationError,
-        PermissionDeniedError, TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
+        PermissionDeniedError, TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError. An error that
+        the ``token_supplier`` of FederatedCredentials raises is passed on.
         """
         # Imported late, because a caller who passes a schema never needs the client.
         from .unity_catalog import fetch_table_info
@@ -104,8 +105,9 @@ class TableSchema:
     def from_table_info(cls, info: Mapping[str, Any], *, table: str | None = None) -> TableSchema:
         """Build the schema from Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``.
 
-        ``info`` is that answer, already parsed from JSON. Raises a SchemaError that names every reason why Zerobus does
-        not support the table.
+        ``info`` is that answer, already parsed from JSON; ``table`` is the table's full name, by default the one in
+        ``info``. Raises a SchemaError that lists the reasons why Zerobus does not support the table, or says that
+        ``info`` is not such an answer.
         """
         try:
             table = table or str(info.get("full_name") or "")
@@ -139,10 +141,9 @@ class TableSchema:
     def from_arrow(cls, schema: pa.Schema, table: str, *, not_null: bool = False) -> TableSchema:
         """Build the schema of a table for Arrow data.
 
-        Each field becomes a column of the type that holds all values of its Arrow type. With ``not_null``, a field that
-        is not nullable becomes a NOT NULL column. Raises SchemaError if the type of a field fits no column type, or if
-        the name of a field is invalid. The error lists all fields with an unsuitable type; only if there are none does
-        it list the fields with an invalid name.
+        Each field becomes a column of the type that fits its Arrow type. With ``not_null``, a field that is not
+        nullable becomes a NOT NULL column. Raises SchemaError if the type of a field fits no column type; the error
+        lists all such fields. If there are none, raises the errors of ``from_columns``.
         """
         from .arrow_inference import columns_of_arrow
 
@@ -154,11 +155,11 @@ class TableSchema:
     ) -> TableSchema:
         """Infer the schema of a table for rows like those of ``sample``.
 
-        Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. If the type of a column is
-        uncertain, a comment on the column says why. With ``not_null``, a column without a null in the sample is NOT
-        NULL. With ``is_text``, all values must be text, as in CSV files; a column's type is inferred from what its
-        texts look like. Raises SchemaError for an item that is not a record, for an invalid column name, and for a
-        value that fits no column type.
+        Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. A column can have a comment
+        that says why its type is uncertain. With ``not_null``, a column without a null in the sample is NOT NULL. With
+        ``is_text``, all values must be text or None, as in CSV files; a column's type is inferred from what its texts
+        look like. Raises SchemaError for an item that is not a record, and for a column whose values fit no column
+        type; also raises the errors of ``from_columns``.
         """
         from .inference import columns_of_records, columns_of_text
 
@@ -175,7 +176,8 @@ class TableSchema:
     def from_columns(cls, columns: Sequence[Field], table: str) -> TableSchema:
         """Build the schema of a table with these columns.
 
-        Raises SchemaError if there are no columns or too many columns, or if a name is invalid.
+        Raises ConfigurationError if ``table`` is not a full table name, and SchemaError if there are no columns or too
+        many columns, or if the names or positions of the columns are invalid or appear twice.
         """
         from .inference import column_name_error
 

@@ -1,6 +1,6 @@
 """The types of a Delta table's columns, as a small tree of immutable objects.
 
-The ``str`` of a type is Databricks SQL: ``str(ArrayType(element=...))`` is ``ARRAY<INT>``.
+The ``str`` of a type is Databricks SQL: ``str(ArrayType(PrimitiveType(Kind.INT)))`` is ``ARRAY<INT>``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Kind(Enum):
-    """Types without parameters; the value is the Databricks SQL name."""
+    """Types without parameters, other than STRING; the value is the Databricks SQL name."""
 
     TINYINT = "TINYINT"
     SMALLINT = "SMALLINT"

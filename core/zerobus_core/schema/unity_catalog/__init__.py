@@ -1,4 +1,4 @@
-"""Sends requests to the workspace's REST API; a function returns parsed JSON, or raises one of our errors."""
+"""Sends requests to the workspace's REST API, returns parsed JSON, and translates failures into our errors."""
 
 from __future__ import annotations
 

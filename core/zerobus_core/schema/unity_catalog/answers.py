@@ -98,7 +98,10 @@ def token_of(answer: Answer) -> str:
 
 
 def json_object_of(answer: Answer) -> Mapping[str, Any]:
-    """Return the JSON object in an answer of Unity Catalog; raise one of our errors if the request failed."""
+    """Return the JSON object in an answer of Unity Catalog.
+
+    Raises one of our errors if the request failed, or if the answer is not a JSON object.
+    """
     found = _json(answer)
     if answer.status != _OK:
         code = found.get("error_code") if isinstance(found, dict) else None

@@ -131,7 +131,7 @@ def _proxy_of(url: SplitResult) -> SplitResult | None:
 def is_final(error: BaseException) -> bool:
     """Return whether ``error`` says that the host name is unknown or that the host refused the connection.
 
-    A retry a few seconds later would fail in the same way.
+    A retry a few seconds later would most likely fail in the same way.
     """
     if isinstance(error, socket.gaierror):
         return error.errno != socket.EAI_AGAIN

@@ -2,7 +2,7 @@
 
 This module does not use databricks-sdk, because importing it takes a second. The environment variables that
 databricks-sdk uses apply here, too: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case, and
-REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR also apply.
+REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE. If neither bundle is set, SSL_CERT_FILE and SSL_CERT_DIR also apply.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class UnsupportedProxyError(Exception):
 class Connection:
     """A connection to the host of ``url``, opened by ``connect`` or the first request and kept until ``close``.
 
-    ``timeout`` is the longest wait, in seconds, for a single network operation. The methods raise OSError, the errors
-    of http.client, ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and
-    UnsupportedProxyError.
+    ``timeout`` is the longest wait, in seconds, for a single network operation. The constructor raises
+    ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and UnsupportedProxyError. The
+    methods raise OSError and the errors of http.client.
     """
 
     def __init__(self, url: str, *, timeout: float, environ: Mapping[str, str] | None = None) -> None:
@@ -70,7 +70,8 @@ class Connection:
     def connect(self) -> None:
         """Open the connection, including the TLS handshake for https.
 
-        ``request`` opens the connection if needed, so call this method only to test whether a connection is possible.
+        ``request`` opens the connection if needed, so call this method only to test whether a connection is possible,
+        or to ``wait`` longer for answers than for the connection.
         """
         self._http.connect()
 
@@ -178,7 +179,8 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Return a TLS context that trusts the CA bundle named in the environment.
 
-    If the environment names no bundle, the context trusts the CAs of the system and of certifi.
+    If REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are not set, the context trusts the CAs of the system and, if it is
+    installed, of certifi.
     """
     import ssl
 

@@ -1,8 +1,8 @@
 """Fetches a table's description from Unity Catalog within a deadline, caches it, and translates errors into ours.
 
-Raises only our errors, and those of the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a
-TransportError. Secrets in the server's answers and in errors raised by libraries are masked, both in the text of our
-error and in its chain of causes.
+``ask`` and ``send`` send other requests in the same way, but without the cache. Raises only our errors, and those of
+the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a TransportError. Secrets in the
+server's answers and in errors raised by libraries are masked, both in the text of our error and in its chain of causes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def ask(
 ) -> Mapping[str, Any]:
     """Send a GET to the workspace with databricks-sdk, and return the parsed JSON answer.
 
-    Blocks for at most ``timeout`` seconds. Raises our errors.
+    Blocks for at most ``timeout`` seconds. Raises our errors, and those of the user's ``token_supplier``.
     """
     return _asked(workspace, _sdk_road, path, query or {}, table=None, timeout=timeout, stop=None)
 
@@ -90,7 +90,7 @@ def ask(
 def send(
     workspace: Workspace, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float
 ) -> Mapping[str, Any]:
-    """Send a request with a JSON body, and return the parsed JSON answer; otherwise like ``ask``."""
+    """Send a request, with ``body`` as JSON unless it is None, and return the parsed answer; otherwise like ``ask``."""
 
     def look(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
         return _sdk_road(workspace, path, query, timeout, method=method, body=body)
@@ -176,15 +176,16 @@ def _sdk_road(
 
 
 def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
-    """Return the result of ``work``; retry transient failures for up to ``seconds`` seconds.
+    """Return the result of ``work``; retry transient failures, up to four attempts.
 
-    Raises our errors. Sleeps between attempts, so call this function from a worker thread.
+    A retry starts within ``seconds`` seconds, or not at all. Raises our errors, and those of the user's
+    ``token_supplier``. Sleeps between attempts, so call this function from a worker thread.
     """
     end = time.monotonic() + seconds
     for attempt in count(1):
         try:
             return work()
-        except Exception as error:  # noqa: BLE001  # every error becomes one of ours here
+        except Exception as error:  # noqa: BLE001  # any library's error becomes one of ours here
             ours = _own_error(error, workspace)
             pause = pause_after(attempt, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
             if isinstance(error, client.RetryLater):
@@ -199,7 +200,7 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
 def _own_error(error: Exception, workspace: Workspace) -> Exception:
     """Translate ``error`` to one of our errors, with secrets masked.
 
-    An error that the user's ``token_supplier`` raised is returned unchanged.
+    An error that the user's ``token_supplier`` raised is returned unchanged, unless it is one of ours.
     """
     mask = mask_of(workspace)
     origin: BaseException = error

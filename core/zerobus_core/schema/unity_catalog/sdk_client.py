@@ -57,13 +57,13 @@ TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] =
     (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
     (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
 )
-# databricks-sdk raises a ValueError or a NotImplementedError for every answer of the token route that has no token. If
+# databricks-sdk raises a ValueError or a NotImplementedError for most answers of the token route without a token. If
 # the text of the error contains one of these codes, the credentials are wrong; most of the codes are from RFC 6749.
 _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
 
 
 class SdkError(Exception):
-    """Wraps an error that databricks-sdk raised; ``__cause__`` is that error."""
+    """Wraps an error that was raised during a request with databricks-sdk; ``__cause__`` is that error."""
 
 
 class SupplierError(Exception):
@@ -73,7 +73,7 @@ class SupplierError(Exception):
 class _QuietHere(logging.Filter):
     """Drops log records of databricks-sdk and urllib3 in the threads in which ``json_answer`` runs.
 
-    Our errors say the same as these records, without secrets.
+    Our errors say what failed, without secrets.
     """
 
     def __init__(self) -> None:
@@ -205,7 +205,10 @@ def _named_error(known: BaseException, message: str, text_of: Callable[[str], st
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its chain of causes; the error that says what happened is often wrapped twice."""
+    """Yield the error and its chain of causes, up to ten errors.
+
+    The error that says what happened is often wrapped twice.
+    """
     # A TimeoutError with a cause only says that databricks-sdk has stopped retrying; the cause says what failed.
     if isinstance(error, TimeoutError) and error.__cause__ is not None:
         error = error.__cause__

@@ -27,10 +27,10 @@ _TIMEOUT = 60.0
 def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
     """Run one statement in a SQL warehouse or on the local server; ``warehouse`` can be None only for the local server.
 
-    Blocks until the statement is done, for about ``timeout`` seconds at most. Raises ConfigurationError if
-    ``warehouse`` is None and the workspace is not the local server; ZerobusIngestError, with the warehouse's message,
-    if the warehouse refuses the statement; and IngestTimeoutError if the statement is not done in time. If a request to
-    the workspace fails, raises the same errors as ``TableSchema.fetch``.
+    Blocks until the statement is done, or for about ``timeout`` seconds after the first answer; each request can take
+    60 seconds more. Raises ConfigurationError if ``warehouse`` is None and the workspace is not the local server;
+    ZerobusIngestError, with the warehouse's message, if the statement fails; and IngestTimeoutError if the statement is
+    not done in time. If a request to the workspace fails, raises the same errors as ``TableSchema.fetch``.
     """
     if warehouse is None and not workspace.workspace_url.startswith("http://"):
         raise ConfigurationError(
