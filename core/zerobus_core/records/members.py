@@ -1,12 +1,12 @@
-"""Recognises records and reads their values by name; only this package knows the record classes of other libraries.
+"""Recognises records and reads their values by name; the libraries that define the records are not imported.
 
-A class is recognised by its documented attributes, so that no library is imported here. The list says what is read from
-each kind of record; the first kind that fits is used:
+A class is recognised by its attributes. The list says what is read from each kind of record; the first kind that fits
+is used:
 
 1. a mapping: itself; protobuf's ``Struct``: its fields
 2. a pydantic model or pydantic dataclass: what ``model_dump(mode="python")`` returns
 3. an object of SQLAlchemy's ORM: its mapped columns, but not its relationships
-4. a dataclass, an attrs class, a msgspec Struct: its fields
+4. a dataclass, an attrs class, a msgspec Struct: its fields, except msgspec's fields that are unset
 5. a protobuf message: its fields that are set, and its fields that always have a value (those without presence)
 6. a named tuple, a row of SQLAlchemy or of psycopg's ``namedtuple_row``: its fields
 7. a Row of pyspark: its fields
@@ -54,7 +54,10 @@ class _Members(dict[str, Any]):
 
 
 def is_record(value: Any) -> bool:
-    """Return whether ``value`` is a record: an object whose values have names."""
+    """Return whether ``value`` is of a class of records: objects whose values have names.
+
+    For some of these objects, such as pydantic's RootModel of a list, ``members_of`` returns None all the same.
+    """
     kind: Any = type(value)
     return isinstance(value, Mapping) or (not isinstance(value, type) and _reader(kind) is not None)
 
@@ -62,7 +65,8 @@ def is_record(value: Any) -> bool:
 def members_of(record: Any) -> Mapping[str, Any] | None:
     """Return a record's values by name, or None if ``record`` is not a record.
 
-    Raises UnfitError if the record's own code fails, or if two of its values have the same name.
+    Raises UnfitError if the record cannot be read, for example because its own code fails, or because two of its values
+    have the same name.
     """
     if isinstance(record, Mapping):
         return record
@@ -80,8 +84,8 @@ def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str
     """Return the members of a record, renamed to match ``names``; None if ``record`` is not a record.
 
     A member whose alias is in ``names`` is returned under the alias. A name that differs only in case from a name in
-    ``names`` is spelled as in ``names``. All other members keep their names. Raises UnfitError if both the name and the
-    alias of a member are in ``names``, or if two members would get the same name.
+    ``names`` is spelled as in ``names``. All other members keep their names. Raises UnfitError if the record cannot be
+    read, if both the name and the alias of a member are in ``names``, or if two members would get the same name.
     """
     members = members_of(record)
     if isinstance(members, _Members) and members.second_names:
@@ -170,7 +174,10 @@ def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mappi
 
 
 def dumped(value: Any) -> Any:
-    """Return the content of a pydantic model or a well-known protobuf message; return any other value unchanged."""
+    """Return the content of a pydantic object or a well-known protobuf message; return any other value unchanged.
+
+    Raises UnfitError if the content cannot be read.
+    """
     kind: Any = type(value)
     read = _stand_in_reader(kind)
     return value if read is None or isinstance(value, type) else _read(read, value)
@@ -249,7 +256,7 @@ def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
     """Return ``value``, a dump of a model, with the alias of each member added.
 
     ``named`` and ``aliased`` are dumps of the same model: ``named`` has the names of the fields, ``aliased`` has their
-    aliases. Members are matched by their order.
+    aliases. Members are matched by their order. Parts in which the dumps differ in type or length are not changed.
     """
     kind = type(value)
     if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:

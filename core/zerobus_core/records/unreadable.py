@@ -34,7 +34,7 @@ class UnreadableRecord(str):
 
 
 class UnreadableRow(UnreadableRecord):
-    """The text of a row that could not be read; ``reason`` says why, as a clause."""
+    """Text that shows a row that could not be read; ``reason`` says why, as a clause."""
 
     def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
         row = super().__new__(cls, text)

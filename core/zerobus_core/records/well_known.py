@@ -1,4 +1,4 @@
-"""Converts protobuf's well-known messages to the Python values that they represent."""
+"""Converts most of protobuf's well-known messages to the Python values that they represent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NANOSECONDS = 1_000
 
 
 def well_known_reader(kind: type) -> Callable[[Any], Any] | None:
-    """Return the function that converts messages of class ``kind``, or None if ``kind`` is not a well-known message."""
+    """Return the function that converts messages of class ``kind``, or None if this module does not convert them."""
     return _READERS.get(getattr(getattr(kind, "DESCRIPTOR", None), "full_name", ""))
 
 

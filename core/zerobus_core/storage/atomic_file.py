@@ -31,11 +31,11 @@ class KeptFile:
     """The file at ``uri``; ``what`` names it in errors, e.g. "checkpoint".
 
     Creating the object opens nothing. Methods raise TransportError if the storage fails, and ConfigurationError if
-    access is denied or the library for the URI is not installed.
+    retrying cannot help, for example because access is denied or the library for the URI is not installed.
     """
 
     def __init__(self, uri: str | os.PathLike[str], what: str, *, new_mode: int | None = None) -> None:
-        """Build the object; ``new_mode`` is the mode of a new local file, or None for the process's default."""
+        """Build the object; ``new_mode`` is the mode of a local file that ``replace`` creates (None: the default)."""
         self.uri = os.fspath(uri)
         self._what = what
         self._new_mode = new_mode
@@ -91,7 +91,7 @@ class KeptFile:
 
         If the file's last line has no line end, ``is_whole`` is called with the line. If it returns True, the line
         is complete and gets a line end (an editor may have removed it). If it returns False, the line is the rest of a
-        crashed write and is removed.
+        crashed write and is removed. Otherwise, ``is_whole`` is called with ``b""``, and must return False.
         """
         with self._translating_errors("write"):
             path = self._place()[1]

@@ -76,7 +76,10 @@ def is_local(fs: Any) -> bool:
 
 
 def modified_at(info: Any) -> datetime | None:
-    """Return when a file was last changed, by the clock of its storage; None if fsspec's ``info`` does not say."""
+    """Return when a file was last changed, by the clock of its storage; None if fsspec's ``info`` does not say.
+
+    If ``info`` says only when the file was created, that time is returned.
+    """
     for key in _TIMES:
         value = info.get(key)
         if isinstance(value, str):
@@ -93,9 +96,10 @@ def modified_at(info: Any) -> datetime | None:
 def translating_storage_errors(failure: str) -> Generator[None]:
     """Translate errors that a storage raises inside the ``with`` block into ours.
 
-    The text of the error starts with ``failure``, which says what cannot be done, and where. If retrying can help,
-    because the storage or the connection to it failed, the error is a TransportError. Otherwise, for example if access
-    is denied, the error is a ConfigurationError. Exceptions that signal handlers raise are passed on unchanged.
+    The text of the error starts with ``failure``, which says what cannot be done, and where. If retrying might help,
+    because the storage or the connection to it failed, the error is a TransportError. Otherwise, for example for a
+    PermissionError, it is a ConfigurationError. Our errors, and exceptions that signal handlers raise, are passed on
+    unchanged.
     """
     try:
         yield
@@ -111,7 +115,7 @@ def translating_storage_errors(failure: str) -> Generator[None]:
 def unreadable_file_error(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
     """Return the error for a file that cannot be read; ``rows`` is the number of rows read before the error.
 
-    The error is retryable if the storage failed, but not if the file is damaged.
+    The error is retryable if the storage failed, but not if the file is damaged or missing, or if access is denied.
     """
     after = f" after {rows} {plural(rows, 'row')}" if rows else ""
     return _read_error(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))

@@ -23,7 +23,8 @@ _SHORTEST_TOKEN = 16
 def shown_uri(uri: str) -> str:
     """Return ``uri`` without user, password, query and fragment; a plain path is returned unchanged.
 
-    In a chain, such as ``zip://*.csv::https://host/x.zip``, each link is shown in this way.
+    URIs that are only paths, such as ``file:///x``, are also unchanged. In a chain, such as
+    ``zip://*.csv::https://host/x.zip``, each link is shown in this way.
     """
     return "::".join(map(_shown_link, uri.split("::"))) if "://" in uri else uri
 
@@ -37,7 +38,7 @@ def secrets_in(uri: str) -> list[str]:
     """Return the secrets of a URI: its password, its query, and each long value in the query.
 
     Each secret is returned as written and, if that differs, also percent-decoded. A user name without a password counts
-    as a secret if it can be a token.
+    as a secret if it can be a token. A query without ``=`` counts as a secret only in http(s) URIs.
     """
     secrets: dict[str, None] = {}
     for scheme, user, rest in map(_parts, uri.split("::") if "://" in uri else ()):
@@ -63,7 +64,7 @@ def _shown_link(link: str) -> str:
 def _parts(link: str) -> tuple[str, str, str]:
     """Return the lower-case scheme, the user with the password, and the rest of a link.
 
-    If ``link`` is a plain path, the scheme and the user are empty.
+    If ``link`` is a plain path, or a URI that is only a path, the scheme and the user are empty.
     """
     scheme, sign, rest = link.partition("://")
     scheme = scheme.lower()
