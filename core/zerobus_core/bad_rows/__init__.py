@@ -1,4 +1,4 @@
-"""Rows that do not fit the table: what happens to them, and the file that keeps them until they are corrected."""
+"""Rows that do not fit the table: what happens to them, and the file that keeps them so that they can be corrected."""
 
 from __future__ import annotations
 

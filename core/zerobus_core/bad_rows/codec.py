@@ -1,7 +1,7 @@
 """How a bad row is written to a dead-letter file so that a person can correct it and send it again.
 
-The form is JSON. Dates, times, decimals and UUIDs are text, which is parsed when the row is sent again. A value that
-JSON cannot express is an object with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
+The form is JSON. Dates, times, decimals and UUIDs are text, which is parsed when the row is sent again. Bytes, and
+floats that JSON cannot express, are objects with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_letter(value: Any) -> Any:
-    """Convert a row's value to JSON-compatible values; a value of any other type becomes text."""
+    """Convert a row's value to JSON-compatible values; a value that has no such form becomes text."""
     if isinstance(value, Enum):
         value = value.value
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
@@ -80,7 +80,7 @@ def from_letter(value: Any) -> Any:
 
 
 def from_wire(record: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Convert a result of ``Encoder.decode`` to the values that a user would pass."""
+    """Convert a result of ``Encoder.decode`` to values that a user could pass; leave out names not in ``fields``."""
     kinds = {field.name: field.type for field in fields}
     return {name: _unwired(value, kinds[name]) for name, value in record.items() if name in kinds}
 

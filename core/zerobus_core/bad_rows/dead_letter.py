@@ -1,12 +1,12 @@
-"""The dead-letter file: rows that do not fit the table, with the reasons, kept until someone corrects them.
+"""The dead-letter file: rows that do not fit the table, with the reasons, kept so that someone can correct them.
 
 Each bad row of a source gets one dead letter, which is never removed. A retry finds the same bad rows again, but does
 not write a dead letter that the file already holds. Two dead letters of one source are the same if their row numbers
 are equal. If the source has no fingerprint, the contents of their rows must also be equal, because the next delivery
 may have other rows at the same positions.
 
-Only one delivery at a time should write to a file: on an object store, two deliveries can overwrite each other's dead
-letters.
+Only one delivery at a time should write to a file: if the file cannot be appended to (Parquet, or any file that is not
+local), two deliveries can overwrite each other's dead letters.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _BLOCK_ROWS = 1_000
 
 
 class DeadLetterFile:
-    """Collects the bad rows of one delivery and writes them to ``uri``, a ``.jsonl`` or ``.parquet`` file.
+    """Collects the bad rows of one delivery and writes them to a ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
 
     ``uri`` is a path or any fsspec URI. ``leave_out`` names the columns that the delivery fills itself. ``locate``
     takes a row number and returns where the row is in its source, such as file and line. The file is written only if
     there are dead letters. Raises ConfigurationError if the file cannot be written or is not a dead-letter file,
     TransportError if the storage fails, and RecordError if a file that cannot be appended to (Parquet, or any file that
-    is not local) would grow beyond 64 MiB.
+    is not local) would grow beyond about 64 MiB.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class DeadLetterFile:
         for letter in self._letters_of(kept):
             self._know(letter)
         self._nbytes = 0 if self._can_append else len(kept)
-        """The size of the dead letters that are not written yet; for a file that cannot be appended to, the size of the
-        whole file with all dead letters."""
+        """The size of the dead letters that are not written yet, in bytes; for a file that cannot be appended to, the
+        size of the file at the start plus that of all dead letters since."""
 
     def __repr__(self) -> str:
         return f"DeadLetterFile({shown_uri(self.uri)!r}, rows={self.rows})"

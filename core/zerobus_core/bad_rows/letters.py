@@ -14,15 +14,18 @@ __all__ = ["letter_rows", "letters_of", "tables_of_letters"]
 
 
 def tables_of_letters(uri: str) -> list[str]:
-    """Return the tables that the file has dead letters for, in alphabetical order."""
+    """Return the tables that the file has dead letters for, in alphabetical order.
+
+    Raises the same errors as ``letter_rows``.
+    """
     return sorted({str(letter["table"]) for letter in letters_of(uri)})
 
 
 def letter_rows(uri: str, table: str) -> list[Any]:
     """Return the rows of the dead letters for ``table``, in the order of the file.
 
-    Raises ConfigurationError if the file is missing or is not a dead-letter file, and TransportError if the storage
-    fails.
+    Raises ConfigurationError if the file is missing, cannot be accessed or is not a dead-letter file, and
+    TransportError if the storage fails.
     """
     return [from_letter(letter["record"]) for letter in letters_of(uri, table)]
 

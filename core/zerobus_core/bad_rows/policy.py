@@ -25,7 +25,10 @@ _MOST_REFUSED = 20
 
 
 class BadRowPolicy:
-    """Counts the bad rows of one delivery: those that do not fit the schema and those that the service refused."""
+    """Collects the bad rows of one delivery: those that do not fit the schema and those that the service refused.
+
+    Without a dead-letter file, it collects only refused rows.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class BadRowPolicy:
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:
-        """Add a row that does not fit the schema."""
+        """Add a row that does not fit the schema; can be called only if ``are_allowed``."""
         assert self._letters is not None
         self._letters.add(bad)
         self.unfit += 1
@@ -112,7 +115,7 @@ class BadRowPolicy:
             )
 
     def flush(self) -> None:
-        """Write all dead letters to the file; pass on the errors of the storage."""
+        """Write all dead letters to the file; raises the errors of DeadLetterFile."""
         if self._letters:
             self._letters.flush()
 

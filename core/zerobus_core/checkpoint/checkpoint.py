@@ -71,7 +71,7 @@ class Remains:
 class InvalidCheckpointError(ValueError):
     """A text is not a checkpoint that this release can read; the message says why.
 
-    ``remains`` holds the facts that can be read from the text all the same; it is None if one of them is missing.
+    ``remains`` holds the facts that can be read from the text all the same; it is None if one of them cannot be read.
     """
 
     def __init__(self, message: str, *, remains: Remains | None = None) -> None:
@@ -104,7 +104,7 @@ def _longest(spans: list[Any], limit: int) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The progress of a delivery; ``durable`` holds the rows that were acknowledged in any attempt so far.
+    """The progress of a delivery; ``durable`` holds acknowledged rows, which the next attempt can skip.
 
     Any row below position ``reached`` may have been sent. If such a row is not in ``durable``, the next attempt sends
     it, perhaps for the second time.

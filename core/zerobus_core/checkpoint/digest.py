@@ -69,7 +69,8 @@ class DigestForm:
 class RowDigests:
     """Digests of the rows read so far; rows are added in order. Not thread-safe.
 
-    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum.
+    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum. In a
+    block from which rows were left out, only the end of the block has a sum.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
@@ -82,7 +83,7 @@ class RowDigests:
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
         """Add consecutive rows: ``rows`` is their number, ``first_row`` the position of the first one.
 
-        Rows between those added before and ``first_row`` count as left out; no digest covers them.
+        Rows between those added before and ``first_row`` count as left out; their blocks add nothing to a digest.
         """
         if first_row != self._position:
             self._leave_out(first_row)
@@ -100,7 +101,10 @@ class RowDigests:
             self._sums[self._position] = self._sum_here()
 
     def segment(self, start: int, stop: int) -> Segment | None:
-        """Return the longest segment within ``start <= row < stop`` that has a digest; None if there is none."""
+        """Return the part of ``start <= row < stop`` that has a known digest, as a segment; None if there is none.
+
+        The segment ends at ``stop`` if the sum of digests there is known, otherwise at the last block boundary before.
+        """
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
             stop -= stop % self._block_rows
@@ -109,7 +113,7 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Discard the sums at positions inside durable ranges, because no later range starts or ends there.
+        """Discard the sums at those positions inside durable ranges where no later segment can start or end.
 
         ``durable`` must include all rows that it had in the previous call.
         """

@@ -73,7 +73,7 @@ class CheckpointKeeper:
         self._clock = clock
         self._interval = self._pause = _interval_of(store)
         self.saved_at = clock()
-        """When the last save ended, as a reading of the clock."""
+        """When the last save ended, or this object was built if there was no save, as a reading of the clock."""
         self._look_took = self._save_took = 0.0
         self._kept = RowsKept(reached=self.past.reached, counts=self.past.counts)
         self._window = 0
@@ -153,8 +153,9 @@ class CheckpointKeeper:
     def check(self) -> tuple[int, int]:
         """Check that this is the newest attempt; raise DeliverySupersededError if a newer one has written a checkpoint.
 
-        Returns two numbers that an older attempt has saved: the position below which it may have sent rows, and how
-        many rows it may have sent again. Both are 0 if no older attempt has saved a checkpoint of these rows.
+        Returns two numbers from the stored checkpoint if an older attempt has saved it: the position below which that
+        attempt may have sent rows, and how many rows it may have sent again. Both are 0 if this attempt has saved the
+        checkpoint, if the checkpoint is not about these rows, or if no checkpoint can be read.
         """
         found = self._found()
         if found is None or found.attempt == self.attempt:

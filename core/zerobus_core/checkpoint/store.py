@@ -40,9 +40,9 @@ class CheckpointStore(Protocol):
     that still runs, and has started its retry. Each save is preceded by a ``load``, so that an attempt notices a newer
     one.
 
-    A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it is
-    missing). The attribute is read again after each save. After a crash, rows acknowledged since the last save are sent
-    again.
+    A store can have the attribute ``save_interval``: the seconds between two regular saves while a delivery runs (1.0
+    if it is missing). If saves take long, the pauses are longer. The attribute is read again after each save. After a
+    crash, rows acknowledged since the last save are sent again.
     """
 
     @property
@@ -52,7 +52,7 @@ class CheckpointStore(Protocol):
     def load(self) -> Checkpoint | None:
         """Return the checkpoint that was saved last, or None if there is none.
 
-        Raises InvalidCheckpointError if the stored data is not a checkpoint.
+        Raises InvalidCheckpointError if the stored data is not a checkpoint that this release can read.
         """
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -70,14 +70,14 @@ class SourceFacts:
     why_empty: str | None = None
     """Why the source has no rows, if that is known."""
     removed_since: Callable[[str, int], Sequence[RemovedRows]] | None = None
-    """A function that returns the removed rows, as ``Source.removed_since`` yields them; empty if nothing is known."""
+    """A function that returns the removed rows that ``Source.removed_since`` yields; empty if nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
     """The state that earlier attempts have left for a delivery to start with.
 
-    If ``reason`` is set, every row is sent, and the other fields only say which rows may have been sent before.
+    If ``reason`` is set, every row is sent; ``reached`` and ``counts`` still say what may have been sent before.
     """
 
     skip: RowRanges = field(default_factory=RowRanges)
@@ -92,7 +92,7 @@ class Resumption:
     reason: str | None = None
     """Why the delivery starts at the first row although there is a checkpoint."""
     attempt: AttemptMark | None = None
-    """The attempt that wrote the checkpoint."""
+    """The attempt that wrote the checkpoint; None if it is not known."""
     removed_from: str | None = None
     """The source's fingerprint in the checkpoint, if rows were removed from the source after that; None otherwise."""
     removed: Sequence[RemovedRows] = ()
@@ -229,7 +229,8 @@ class FileCheckpointStore:
 
     A local file is replaced atomically and synced to disk. An object store replaces whole objects. On other storages an
     interrupted write can leave a damaged file; the next attempt then refuses the file and sends all rows again. Raises
-    TransportError if the storage fails, and ConfigurationError if access is denied.
+    TransportError if the storage fails, and ConfigurationError if retrying cannot help, for example because access is
+    denied.
     """
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
