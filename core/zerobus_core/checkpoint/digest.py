@@ -69,8 +69,8 @@ class DigestForm:
 class RowDigests:
     """Digests of the rows read so far; rows are added in order. Not thread-safe.
 
-    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum. In a
-    block from which rows were left out, only the end of the block has a sum.
+    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum. If rows
+    were left out, no sum is kept for later positions inside their block.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:

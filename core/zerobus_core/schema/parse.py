@@ -123,7 +123,7 @@ def parse_type_text(text: str, path: str) -> DataType:
     """Return the type that Databricks SQL describes; ``path`` is the name of the column.
 
     Raises UnsupportedTypeError for a type that Zerobus does not support, and another error, such as ValueError or
-    IndexError, for text that is not a type.
+    IndexError, for most text that is not a type.
     """
     # sqlglot takes half a second to import, and most columns that have type_json do not need it.
     from sqlglot import exp
