@@ -24,23 +24,71 @@ __all__ = ["from_letter", "from_wire", "to_letter"]
 _BINARY, _FLOAT = "$binary", "$float"
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
+_NANOSECONDS = 1_000
 
 
 def to_letter(value: Any) -> Any:
     """Convert a row's value to JSON-compatible values; a value that has no such form becomes text."""
     if isinstance(value, Enum):
-        value = value.value
-    if hasattr(value, "tolist"):  # NumPy's scalars and arrays
-        value = value.tolist()
+        return to_letter(value.value)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str | int | Decimal | UUID):
-        return int(value) if isinstance(value, int) else str(value)
+    if isinstance(value, str | int):
+        # The characters themselves: a subclass of str can return another text when it is printed.
+        return int(value) if isinstance(value, int) else str.__str__(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {_FLOAT: str(float(value))}
     if isinstance(value, bytes | bytearray | memoryview):
         return {_BINARY: b64encode(value).decode()}
+    return _from_library(value)
+
+
+def _from_library(value: Any) -> Any:
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy's scalars and arrays, pandas' arrays
+        return _from_numpy(value)
+    if hasattr(value, "as_py"):
+        return _from_arrow(value)
     return _moment_or_container(value)
+
+
+def _from_numpy(value: Any) -> Any:
+    """Convert a scalar or an array. NumPy's ``tolist`` would make numbers of times that a datetime cannot hold."""
+    if getattr(value, "ndim", 0):
+        return [to_letter(item) for item in value]
+    if not hasattr(value, "dtype"):
+        return to_letter(value.tolist())
+    if value.dtype.kind in "Mm":
+        return _from_numpy_time(value)
+    if value.dtype.names is not None:
+        return [to_letter(value[name]) for name in value.dtype.names]
+    plain = value.tolist()
+    kind = type(plain)
+    if not hasattr(plain, "tolist"):
+        return to_letter(plain)
+    # A number that is longer than a double. Its text would be parsed, and rounded, as that of a double.
+    return to_letter(float(plain)) if plain.dtype.kind == "f" and float(plain) == plain else f"{kind.__name__} {plain}"
+
+
+def _from_numpy_time(value: Any) -> str | None:
+    from ..encode.values.moments import numpy_time_text
+
+    if str(value) == "NaT":
+        return None
+    # The text of a year, such as 1972, would be parsed as a number.
+    return f"year {value}" if str(value).lstrip("-").isdecimal() else numpy_time_text(value)
+
+
+def _from_arrow(value: Any) -> Any:
+    """Convert a scalar of pyarrow; text that is not parsed replaces a value that Python's types cannot hold."""
+    try:
+        plain = value.as_py()
+    except (ValueError, OverflowError) as error:  # also for nanoseconds, if pandas is not installed
+        return f"{value.type} {getattr(value, 'value', '')}, which cannot be read: {error}"
+    if isinstance(plain, time) and getattr(value.type, "unit", "") == "ns" and value.value % _NANOSECONDS:
+        return f"{value.type} {value.value}, which has nanoseconds"
+    return to_letter(plain)
 
 
 def _moment_or_container(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -252,6 +253,21 @@ def test_a_letter_is_sent_again_as_the_row_it_was(name: str, tmp_path: Path) -> 
         file.add_refused(1, encoder.decode(batch, 0), "CHECK constraint failed")
         file.flush()
         assert payloads(source_of(path, options), options) == [wanted, wanted]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_times_of_numpy_are_sent_again_as_the_times_they_were(name: str, tmp_path: Path) -> None:
+    row = {
+        "day": np.datetime64("1972-01-01", "ns"), "ts": np.datetime64("1972-01-01T00:00:01", "ns"),
+        "ntz": np.datetime64("1972-01-01T00:00:00.5", "ns"), "var": [np.datetime64("1972-01-01", "ns")],
+        "arr": [{"t": np.datetime64("NaT", "ns"), "b": None}], "m": {7: np.datetime64("1972-01-01", "ns")},
+    }  # fmt: skip
+    options = IngestOptions(record_format="protobuf")
+    file = DeadLetterFile(str(tmp_path / name), schema=SCHEMA)
+    file.add(bad(0, row))
+    file.flush()
+    expected = payloads(source_of([row], options), options)
+    assert payloads(source_of(tmp_path / name, options), options) == expected
 
 
 def test_what_has_no_form_in_json_is_still_written(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from ...records import UnfitError, UnfitValue, dumped, members_of
 from .missing import is_null
-from .moments import plain_datetime
+from .moments import numpy_time_text, plain_datetime
 
 __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
@@ -27,7 +27,6 @@ __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 # or far after year 9999.
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _INT64, _UINT64 = -(2**63), 2**64 - 1
-_MICROSECOND_DIGITS = 6
 _TIME = re.compile(rb'"[0-9-]+T[0-9]{2}:[0-9]{2}:[0-9]{2}')
 # orjson 3.13 drops a zero of a time's fraction: 10 ms are written as .10000, which is 100 ms.
 _SHORT_FRACTION = re.compile(rb'"[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{1,5}["+-]')
@@ -131,18 +130,9 @@ def _exact_object(value: Any) -> Any:
     if numpy is not None and isinstance(value, numpy.ndarray) and value.dtype.kind in "MO":
         return [_exact(item) for item in value]
     if numpy is not None and isinstance(value, numpy.datetime64):
-        return _numpy_time(value)
+        return None if is_null(value, nan_is_null=False) else numpy_time_text(value)
     plain = _plain(value)
     return value if plain is value else _exact(plain)
-
-
-def _numpy_time(value: Any) -> str | None:
-    if is_null(value, nan_is_null=False):
-        return None
-    text = str(value)
-    whole, point, fraction = text.partition(".")
-    fraction = fraction.rstrip("0")
-    return whole + point + fraction.ljust(_MICROSECOND_DIGITS, "0") if fraction else whole
 
 
 def _numpy_value(value: Any) -> Any:
@@ -158,7 +148,7 @@ def _numpy_value(value: Any) -> Any:
     if value.ndim:
         return list(value)
     if kind == "M":
-        return _numpy_time(value)
+        return None if is_null(value, nan_is_null=False) else numpy_time_text(value)
     raise UnfitError(f"cannot be written as JSON: {_without_form(value)}")
 
 

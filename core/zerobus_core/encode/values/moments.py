@@ -1,10 +1,13 @@
-"""Converts instances of subclasses of datetime to plain datetimes."""
+"""Converts instances of subclasses of datetime to plain datetimes, and NumPy's times to text."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-__all__ = ["plain_datetime"]
+__all__ = ["numpy_time_text", "plain_datetime"]
+
+_MICROSECOND_DIGITS = 6
 
 
 def plain_datetime(value: datetime) -> datetime:
@@ -24,3 +27,13 @@ def plain_datetime(value: datetime) -> datetime:
         tzinfo=value.tzinfo,
         fold=value.fold,
     )
+
+
+def numpy_time_text(value: Any) -> str:
+    """Return the ISO 8601 text of a NumPy datetime64 or the text of a timedelta64, exactly; not for NaT.
+
+    A fraction of a second has six digits, or more if ``value`` has nanoseconds.
+    """
+    whole, point, fraction = str(value).partition(".")
+    fraction = fraction.rstrip("0")
+    return whole + point + fraction.ljust(_MICROSECOND_DIGITS, "0") if fraction else whole
