@@ -1,7 +1,9 @@
 """How a bad row is written to a dead-letter file so that a person can correct it and send it again.
 
 The form is JSON. Dates, times, decimals and UUIDs are text, which is parsed when the row is sent again. Bytes, and
-floats that JSON cannot express, are objects with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
+floats that JSON cannot express, are objects with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``. A dict of the
+user that looks like such an object is written as ``{"$escaped": dict}``. A value of which only a description can be
+written is ``{"$unfit": description}``, which fits no column.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from __future__ import annotations
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +25,8 @@ from ..schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveT
 
 __all__ = ["from_letter", "from_wire", "to_letter"]
 
-_BINARY, _FLOAT = "$binary", "$float"
+_BINARY, _FLOAT, _ESCAPED, _UNFIT = "$binary", "$float", "$escaped", "$unfit"
+_DESCRIBED = "the dead letter only describes the value: write the value itself there"
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _NANOSECONDS = 1_000
@@ -96,35 +101,74 @@ def _moment_or_container(value: Any) -> Any:
         return None if type(value).__name__ == "NaTType" else value.isoformat()  # pandas' missing time is a datetime
     if isinstance(value, list | tuple | Set) and not hasattr(value, "_asdict"):
         return [to_letter(item) for item in value]
-    from ..records import UnfitError, dumped, members_of
+    return _from_object(value)
 
+
+def _from_object(value: Any) -> Any:
+    from ..records import UnfitError, UnfitValue, dumped, members_of
+
+    if isinstance(value, UnfitValue):
+        is_known = value.reason == _DESCRIBED
+        return {_UNFIT: str(value.value) if is_known else f"{value!r}, which could not be read: {value.reason}"}
     try:
         if (inner := dumped(value)) is not value:
             return to_letter(inner)
         members = members_of(value)
     except UnfitError as unfit:
-        return f"{value!r}, which {unfit}"
+        return {_UNFIT: f"{value!r}, which {unfit}"}
     if members is None:
         return None if type(value).__name__ == "NAType" else str(value)
-    return {key if isinstance(key, str) else str(to_letter(key)): to_letter(item) for key, item in members.items()}
+    return _from_members(members)
+
+
+def _from_members(members: Mapping[Any, Any]) -> dict[str, Any]:
+    written = {key if isinstance(key, str) else str(to_letter(key)): to_letter(item) for key, item in members.items()}
+    if len(written) < len(members):
+        return {_UNFIT: f"{dict(members)!r}, in which two keys have the same text"}
+    if any(not isinstance(key, str) and to_letter(key) is None for key in members):
+        return {_UNFIT: f"{dict(members)!r}, in which a key is None"}
+    return {_ESCAPED: written} if _is_marker(written) else written
+
+
+def _is_marker(value: Any) -> bool:
+    """Return whether ``value``, parsed from JSON, is an object that stands for another value."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((key, inner),) = value.items()
+    return _is_marker(inner) if key == _ESCAPED else key in _READERS and isinstance(inner, str)
 
 
 def from_letter(value: Any) -> Any:
     """Convert a result of ``to_letter`` back to the values of a row.
 
-    Values that ``to_letter`` has converted to text, such as dates and decimals, stay text.
+    Values that ``to_letter`` has converted to text, such as dates and decimals, stay text. A description of a value
+    becomes an UnfitValue. An object that only looks like one of ``to_letter`` is not changed: files of older versions
+    have such dicts of users.
     """
     if isinstance(value, list):
         return [from_letter(item) for item in value]
     if not isinstance(value, dict):
         return value
-    if len(value) == 1:
+    if _is_marker(value):
         ((key, inner),) = value.items()
-        if key == _BINARY and isinstance(inner, str):
-            return b64decode(inner)
-        if key == _FLOAT and isinstance(inner, str):
-            return float(inner)
+        if key == _ESCAPED:
+            return {name: from_letter(item) for name, item in inner.items()}
+        with suppress(ValueError):
+            return _READERS[key](inner)
     return {key: from_letter(item) for key, item in value.items()}
+
+
+def _unfit(text: str) -> Any:
+    from ..records import UnfitValue
+
+    return UnfitValue(text, _DESCRIBED)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    _BINARY: partial(b64decode, validate=True),
+    _FLOAT: float,
+    _UNFIT: _unfit,
+}
 
 
 def from_wire(record: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:

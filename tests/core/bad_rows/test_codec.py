@@ -10,8 +10,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zerobus_core.bad_rows.codec import from_letter, to_letter
+from zerobus_core.records import UnfitValue
+
+MARKERS = ["$binary", "$float", "$escaped", "$unfit"]
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary()
+    | st.text() | st.sampled_from(["x", "nan", "abcd", "eA=="])
+)  # fmt: skip
+DICTS = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*MARKERS, "a"]), inner, max_size=2),
+)
 
 
 def through_a_file(value: Any) -> Any:
@@ -86,3 +99,37 @@ def test_what_no_datetime_can_hold_is_never_read_as_a_number() -> None:
         assert isinstance(text, str)
         with pytest.raises(ValueError, match="could not convert"):
             float(text)
+
+
+@given(DICTS)
+def test_dicts_that_look_like_the_objects_of_a_letter_come_back_unchanged(value: Any) -> None:
+    assert through_a_file(value) == value
+
+
+@pytest.mark.parametrize("key", MARKERS)
+def test_a_dict_that_looks_like_an_object_of_a_letter_comes_back_unchanged(key: str) -> None:
+    for inner in ("x", "abcd", "nan", "", 1, None, {"$float": "nan"}, {key: {key: "nan"}}, b"x", float("inf"), [b"x"]):
+        assert through_a_file({key: inner}) == {key: inner}
+        assert through_a_file({"v": {key: inner}, "w": 1}) == {"v": {key: inner}, "w": 1}
+
+
+def test_letters_of_version_0_1_are_still_read() -> None:
+    assert from_letter({"b": {"$binary": "eA=="}, "d": {"$float": "-inf"}}) == {"b": b"x", "d": float("-inf")}
+    # They have the dicts of users as they were.
+    for users in ({"$float": "x"}, {"$binary": "abc"}, {"$binary": "a b c d"}, {"$escaped": {"a": 1}}, {"$unfit": 1}):
+        assert from_letter({"v": users}) == {"v": users}
+
+
+@pytest.mark.parametrize(
+    ("value", "description"),
+    [
+        ({1: "a", "1": "b"}, "{1: 'a', '1': 'b'}, in which two keys have the same text"),
+        ({None: 1}, "{None: 1}, in which a key is None"),
+        (UnfitValue("x", "it is a member of a UNION"), "'x', which could not be read: it is a member of a UNION"),
+    ],
+)
+def test_a_value_that_cannot_be_written_is_described_and_fits_no_column(value: Any, description: str) -> None:
+    assert to_letter({"v": value}) == {"v": {"$unfit": description}}
+    read = through_a_file({"v": value})["v"]
+    assert isinstance(read, UnfitValue)
+    assert (read.value, to_letter(read)) == (description, to_letter(value))

@@ -270,6 +270,17 @@ def test_times_of_numpy_are_sent_again_as_the_times_they_were(name: str, tmp_pat
     assert payloads(source_of(tmp_path / name, options), options) == expected
 
 
+@pytest.mark.parametrize("column", ["s", "var", "m", "i", "ts"])
+def test_a_description_of_a_value_fits_no_column(column: str, tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    file = DeadLetterFile(str(path), schema=SCHEMA)
+    file.add(bad(0, {column: {1: "a", "1": "b"}}))
+    file.flush()
+    options = IngestOptions(record_format="protobuf", parse_text=True, parse_json=True, write_json=True)
+    with pytest.raises(RecordError, match=f"field {column}.*the dead letter only describes the value"):
+        payloads(source_of(path, options), options)
+
+
 def test_what_has_no_form_in_json_is_still_written(tmp_path: Path) -> None:
     path = tmp_path / "letters.jsonl"
     file = DeadLetterFile(str(path), schema=SCHEMA)
