@@ -191,8 +191,10 @@ class DeadLetterFile:
 def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the dead letters in ``data``, the content of the file at ``uri``.
 
-    Raises ConfigurationError if the content is not a dead-letter file.
+    Raises ConfigurationError if the content is not a dead-letter file, or if pyarrow is missing, which Parquet needs.
     """
+    if data and _form_of(uri) == "parquet":
+        require_pyarrow(f"reading dead letters from {shown_uri(uri)}")
     try:
         yield from _read_lines(data) if _form_of(uri) == "jsonl" else _read_parquet(data)
     except ConfigurationError:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import zerobus_core
@@ -54,3 +57,19 @@ def test_letters_are_not_written_to_the_file_that_is_replayed(zerobus, letters):
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(letters))
     with pytest.raises(ConfigurationError, match="name another file"):
         zerobus_core.replay(zerobus.workspace, str(letters), options=options)
+
+
+def test_without_pyarrow_a_file_of_parquet_says_what_to_install(tmp_path):
+    path = tmp_path / "letters.parquet"
+    path.write_bytes(b"PAR1 or anything")
+    program = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from zerobus_core.bad_rows import letters_of\n"
+        "from zerobus_core.errors import ConfigurationError\n"
+        "try: letters_of(sys.argv[1])\n"
+        "except ConfigurationError as error: print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(
+        f"reading dead letters from {path} needs pyarrow: pip install 'zerobus-orchestration[arrow]'"
+    )
