@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -178,6 +179,32 @@ def test_an_answer_is_given_again_while_it_is_young_and_to_the_same_identity_onl
             "main.default.t",
         )
         assert requests() == 3
+
+
+@dataclass
+class Supplier:
+    """A token supplier that cannot be hashed: its dataclass compares by value and is not frozen."""
+
+    token: str
+
+    def __call__(self) -> str:
+        return self.token
+
+
+def test_a_token_supplier_that_cannot_be_hashed_is_an_identity_of_its_own() -> None:
+    with workspace_that() as (workspace, seen):
+
+        def fetch(supplier: Supplier) -> int:
+            """Fetch the table, and return how many requests for it there were so far."""
+            credentials = FederatedCredentials(token_supplier=supplier, client_id="me")
+            TableSchema.fetch(
+                Workspace(endpoint=workspace.endpoint, workspace_url=workspace.workspace_url, credentials=credentials),
+                "main.default.t",
+            )
+            return sum("/tables/" in path for path in seen)
+
+        one, other = Supplier("a-jwt"), Supplier("a-jwt")
+        assert (fetch(one), fetch(one), fetch(other)) == (1, 1, 2)
 
 
 def test_variables_of_the_environment_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

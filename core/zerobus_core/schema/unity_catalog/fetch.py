@@ -107,7 +107,27 @@ def _identity(workspace: Workspace) -> object:
     if isinstance(credentials, ClientCredentials):
         secret = hashlib.blake2b(credentials.client_secret.encode(), key=_salt, digest_size=16).hexdigest()
         return (credentials.client_id, secret)
-    return (credentials.client_id, credentials.token_supplier)
+    supplier = credentials.token_supplier
+    try:
+        hash(supplier)
+    except TypeError:  # for example an instance of a dataclass that is not frozen
+        return (credentials.client_id, _ThisObject(supplier))
+    return (credentials.client_id, supplier)
+
+
+class _ThisObject:
+    """A cache key for an object that cannot be hashed: equal only to the key of the same object, which it keeps."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: object) -> None:
+        self._held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ThisObject) and self._held is other._held
+
+    def __hash__(self) -> int:
+        return id(self._held)
 
 
 def _asked(  # noqa: PLR0913 - the request, the client that sends it, and the time limit
