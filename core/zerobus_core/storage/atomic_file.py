@@ -52,11 +52,11 @@ class KeptFile:
         The check fails if something other than a regular file, such as a directory, is at the path. Whether writing is
         allowed is not checked.
         """
-        fs, path = self._place()
+        path = self._place()[1]
         with self._translating_errors("write"):
             if self.is_local:
                 _check_regular(path)
-                fs.makedirs(fs._parent(path), exist_ok=True)
+                _make_directory(Path(path).parent)
 
     def is_at(self, uri: str) -> bool:
         """Return whether ``uri`` names this file."""
@@ -120,7 +120,7 @@ def _check_regular(path: str | os.PathLike[str]) -> None:
 def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None:
     path = Path(os.path.realpath(path))  # a link stays one
     _check_regular(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(path.parent)
     temporary = path.with_name(f".zerobus-{uuid4().hex}")
     try:
         # Not created by tempfile: only the user who creates such a file can read it.
@@ -137,7 +137,19 @@ def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None
             temporary.unlink()
         raise
     # Without this, a crash can undo the renaming, and the old content comes back.
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync_directory(path.parent)
+
+
+def _make_directory(path: Path) -> None:
+    """Create a directory and its missing parents, so that a crash cannot undo it."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync_directory(made.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
@@ -154,6 +166,10 @@ def _take_mode(new: Path, old: Path) -> None:
 def _append_local(path: Path, lines: bytes, is_whole: Callable[[bytes], bool]) -> None:
     with path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
+        if not size:
+            # The file may be new: without this, a crash can undo its creation. It is done before anything is written,
+            # so that the directory entry of a file with content is always on disk.
+            _sync_directory(Path(os.path.realpath(path)).parent)
         tail = b""
         while size and b"\n" not in tail:
             step = min(size, _TAIL_STEP)

@@ -60,6 +60,48 @@ def test_of_a_link_what_it_points_to_is_replaced(tmp_path: Path) -> None:
         assert target.read_bytes() == data
 
 
+def synced_by(use: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Call ``use``, and return the inodes of the files and directories that it synced to disk, in order."""
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        synced.append(os.fstat(file).st_ino)
+        real(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        use()
+    return synced
+
+
+def test_the_directory_of_a_file_that_is_appended_to_is_synced_while_the_file_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, path = tmp_path / "link.jsonl", tmp_path / "elsewhere" / "x.jsonl"
+    path.parent.mkdir()
+    link.symlink_to(path)
+    kept = KeptFile(link, "dead-letter file")
+
+    def append() -> None:
+        kept.append_lines(b"a line\n", is_whole=lambda _: False)
+
+    directory = path.parent.stat().st_ino
+    assert synced_by(append, monkeypatch) == [directory, path.stat().st_ino]
+    assert synced_by(append, monkeypatch) == [path.stat().st_ino]
+    assert path.read_bytes() == b"a line\n" * 2
+
+
+def test_directories_that_are_created_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = KeptFile(tmp_path / "a" / "b" / "x.jsonl", "dead-letter file")
+    assert synced_by(kept.prepare, monkeypatch) == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+    assert synced_by(kept.prepare, monkeypatch) == []
+    replaced = KeptFile(tmp_path / "c" / "x.json", "checkpoint")
+    synced = synced_by(lambda: replaced.replace(b"{}"), monkeypatch)
+    inodes = [each.stat().st_ino for each in (tmp_path, tmp_path / "c" / "x.json", tmp_path / "c")]
+    assert synced == inodes
+
+
 class NoCredentialsError(Exception):
     __module__ = "botocore.exceptions"
 
