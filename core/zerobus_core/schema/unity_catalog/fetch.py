@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -90,12 +91,55 @@ def ask(
 def send(
     workspace: Workspace, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float
 ) -> Mapping[str, Any]:
-    """Send a request, with ``body`` as JSON unless it is None, and return the parsed answer; otherwise like ``ask``."""
+    """Send a request, with ``body`` as JSON unless it is None, and return the parsed answer; otherwise like ``ask``.
+
+    Only a GET is sent again if it might have reached the workspace. For any other method, raises a ZerobusIngestError
+    that is not retryable if the request was sent and the answer does not say what became of it.
+    """
+    attempt = None if method == "GET" else _Unrepeatable()
 
     def look(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
-        return _sdk_road(workspace, path, query, timeout, method=method, body=body)
+        on_send = None if attempt is None else attempt.on_send
+        return _sdk_road(workspace, path, query, timeout, method=method, body=body, on_send=on_send)
 
-    return _asked(workspace, look, path, {}, table=None, timeout=timeout, stop=None)
+    try:
+        return _asked(workspace, look, path, {}, table=None, timeout=timeout, stop=None, attempt=attempt)
+    except (TransportError, IngestTimeoutError) as error:
+        if attempt is None or not attempt.give_up():
+            raise
+        raise ZerobusIngestError(
+            f"it is not known whether the workspace ran the request {method} {path}, so it was not sent again: look "
+            f"whether it did before you repeat it ({error})"
+        ) from error
+
+
+class _Unrepeatable:
+    """A request that must not run twice: whether it was sent, and whether it still may be."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both flags
+        self._is_sent = False
+        self._is_given_up = False
+
+    def on_send(self) -> None:
+        """Note that the request is about to be sent; raises IngestTimeoutError if the caller no longer waits for it."""
+        with self._lock:
+            if self._is_given_up:
+                raise IngestTimeoutError("the request was not sent in time")
+            self._is_sent = True
+
+    def may_repeat(self, error: Exception) -> bool:
+        """Return whether the request can be sent again after it failed with one of our errors."""
+        with self._lock:
+            if isinstance(error, ThrottledError):  # the workspace answered that it did not run the request
+                self._is_sent = False
+            return not self._is_sent
+
+    def give_up(self) -> bool:
+        """Forbid that the request is sent, and return whether it was sent before."""
+        with self._lock:
+            self._is_given_up = True
+            return self._is_sent
 
 
 def _identity(workspace: Workspace) -> object:
@@ -139,6 +183,7 @@ def _asked(  # noqa: PLR0913 - the request, the client that sends it, and the ti
     table: str | None,
     timeout: float,
     stop: threading.Event | None,
+    attempt: _Unrepeatable | None = None,
 ) -> Mapping[str, Any]:
     # Resolving a host name has no time limit, and neither has databricks-sdk's request for a token. So the request runs
     # in a thread of its own, which is left behind at the deadline. The caller's thread waits in short steps, so that
@@ -147,7 +192,8 @@ def _asked(  # noqa: PLR0913 - the request, the client that sends it, and the ti
 
     def run() -> None:
         try:
-            outcome.append(_patiently(workspace, lambda: look(workspace, path, query, timeout), seconds=timeout / 4))
+            work = partial(look, workspace, path, query, timeout)
+            outcome.append(_patiently(workspace, work, seconds=timeout / 4, attempt=attempt))
         except BaseException as error:  # noqa: BLE001  # the edge of a thread: the waiting caller gets it
             outcome.append(error)
 
@@ -178,7 +224,7 @@ def _own_road(workspace: Workspace, path: str, query: Mapping[str, str], timeout
         return _sdk_road(workspace, path, query, timeout)
 
 
-def _sdk_road(
+def _sdk_road(  # noqa: PLR0913 - the request, and the promise that it is sent once
     workspace: Workspace,
     path: str,
     query: Mapping[str, str],
@@ -186,32 +232,40 @@ def _sdk_road(
     *,
     method: str = "GET",
     body: Mapping[str, Any] | None = None,
+    on_send: Callable[[], None] | None = None,
 ) -> Mapping[str, Any]:
     with suppress(UnsupportedProxyError):
         # databricks-sdk takes half a minute to find out that a host does not answer, and says "Invalid URL 'None'".
         client.reach(workspace.workspace_url, timeout=timeout).close()
     from . import sdk_client
 
-    return sdk_client.json_answer(workspace, method, path, query, body, timeout)
+    return sdk_client.json_answer(workspace, method, path, query, body, timeout, on_send=on_send)
 
 
-def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
-    """Return the result of ``work``; retry transient failures, up to four attempts.
+def _patiently(
+    workspace: Workspace,
+    work: Callable[[], Mapping[str, Any]],
+    *,
+    seconds: float,
+    attempt: _Unrepeatable | None = None,
+) -> Mapping[str, Any]:
+    """Return the result of ``work``; retry transient failures, up to four attempts, if ``attempt`` allows it.
 
     A retry starts within ``seconds`` seconds, or not at all. Raises our errors, and those of the user's
     ``token_supplier``. Sleeps between attempts, so call this function from a worker thread.
     """
     end = time.monotonic() + seconds
-    for attempt in count(1):
+    for number in count(1):
         try:
             return work()
         except Exception as error:  # noqa: BLE001  # any library's error becomes one of ours here
             ours = _own_error(error, workspace)
-            pause = pause_after(attempt, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
+            pause = pause_after(number, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
             if isinstance(error, client.RetryLater):
                 pause = max(pause, error.seconds)
             is_passing = isinstance(ours, TransportError | ThrottledError) and not client.is_final(error)
-            if not is_passing or attempt == _ATTEMPTS or time.monotonic() + pause > end:
+            may_repeat = is_passing and (attempt is None or attempt.may_repeat(ours))
+            if not may_repeat or number == _ATTEMPTS or time.monotonic() + pause > end:
                 raise ours from ours.__cause__
         time.sleep(pause)
     raise AssertionError("count has no end")

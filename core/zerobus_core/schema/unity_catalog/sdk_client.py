@@ -93,23 +93,29 @@ for _name in (
     logging.getLogger(_name).addFilter(_quiet)
 
 
-def json_answer(
+def json_answer(  # noqa: PLR0913 - the request, and the promise that it is sent once
     workspace: Workspace,
     method: str,
     path: str,
     query: Mapping[str, str],
     body: Mapping[str, Any] | None,
     timeout: float,
+    *,
+    on_send: Callable[[], None] | None = None,
 ) -> Mapping[str, Any]:
-    """Send a request and return the parsed JSON answer; raise SdkError if that fails."""
+    """Send a request and return the parsed JSON answer; raise SdkError if that fails.
+
+    If ``on_send`` is given, the request must not run twice: ``on_send`` is called when there is a token and the request
+    is about to be sent, and the request is sent only once.
+    """
     here = threading.get_ident()
     _quiet.threads.add(here)
     try:
-        return _object(
-            ApiClient(_config(workspace, timeout)).do(
-                method, path, query=dict(query), body=None if body is None else dict(body)
-            )
-        )
+        config = _config(workspace, timeout, may_repeat=on_send is None)
+        if on_send is not None:
+            config.authenticate()  # so that any later failure is one of the request itself
+            on_send()
+        return _object(ApiClient(config).do(method, path, query=dict(query), body=None if body is None else dict(body)))
     except Exception as error:
         raise SdkError from error
     finally:
@@ -122,13 +128,14 @@ def _object(answer: object) -> Mapping[str, Any]:
     raise requests.exceptions.InvalidJSONError("the answer of the workspace is not a JSON object")
 
 
-def _config(workspace: Workspace, timeout: float) -> Config:
+def _config(workspace: Workspace, timeout: float, *, may_repeat: bool) -> Config:
     # auth_type and the strategy are set explicitly, so that DATABRICKS_* environment variables change nothing.
     common: dict[str, Any] = {
         "host": workspace.workspace_url,
         "http_timeout_seconds": max(1.0, timeout / 2),
         # Half of the time, because databricks-sdk does not count the pause before the last attempt (up to 11 s).
-        "retry_timeout_seconds": max(1, int(timeout / 2)),
+        # It pauses for more than a second before it sends a request again, and so never does in one second.
+        "retry_timeout_seconds": max(1, int(timeout / 2)) if may_repeat else 1,
         "product": "zerobus-orchestration",
     }
     credentials = workspace.credentials

@@ -20,6 +20,8 @@ _PATH = "/api/2.0/sql/statements"
 # The local server accepts any id of a warehouse.
 _LOCAL_WAREHOUSE = "local"
 _PAUSE = 1.0
+# How long the first request waits for the statement: well below the time after which its answer counts as lost.
+_WAIT = "10s"
 # The timeout of one request, in seconds: a warehouse might have to start, and can then take half a minute to answer.
 _TIMEOUT = 60.0
 
@@ -30,14 +32,16 @@ def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | 
     Blocks until the statement is done, or for about ``timeout`` seconds after the first answer; each request can take
     60 seconds more. Raises ConfigurationError if ``warehouse`` is None and the workspace is not the local server;
     ZerobusIngestError, with the warehouse's message, if the statement fails; and IngestTimeoutError if the statement is
-    not done in time. If a request to the workspace fails, raises the same errors as ``TableSchema.fetch``.
+    not done in time. If a request to the workspace fails, raises the same errors as ``TableSchema.fetch``; but if the
+    statement was sent and the answer is lost, it is not sent again, because it could run twice, and a
+    ZerobusIngestError says so.
     """
     if warehouse is None and not workspace.workspace_url.startswith("http://"):
         raise ConfigurationError(
             "running SQL needs a SQL warehouse: pass its id with --warehouse; the workspace shows the id under SQL "
             "Warehouses > Connection details"
         )
-    body = {"warehouse_id": warehouse or _LOCAL_WAREHOUSE, "statement": statement, "wait_timeout": "30s"}
+    body = {"warehouse_id": warehouse or _LOCAL_WAREHOUSE, "statement": statement, "wait_timeout": _WAIT}
     answer = send(workspace, "POST", _PATH, body, timeout=_TIMEOUT)
     end = time.monotonic() + timeout
     while (state := _state(answer)) in {"PENDING", "RUNNING"}:
