@@ -56,7 +56,9 @@ def _check_times(array: pa.Array) -> None:
         for member in array.flatten():
             _check_times(member)
     elif pa.types.is_nested(kind):
-        _check_times(array.flatten())
+        for value in array:
+            if value.is_valid:
+                _check_times(value.values)
     elif not array.cast(pa.time64("us"), safe=False).cast(kind).equals(array):
         raise ValueError("the time of day has nanoseconds: cast it to microseconds or to text")
 
