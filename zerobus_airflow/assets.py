@@ -17,7 +17,8 @@ def table_asset(workspace_url: str, table: str) -> Asset:
     """Return the asset of ``catalog.schema.table`` in a workspace, for ``outlets=`` and ``schedule=``.
 
     The asset has no name of its own, because Airflow refuses to run tasks if two Dags give one URI different names.
-    Raises ConfigurationError for a table name without three parts, and for Jinja: Airflow never renders assets.
+    Raises ConfigurationError for a table name that does not have three parts, for a workspace URL without a host, and
+    for Jinja: Airflow never renders assets.
     """
     return Asset(uri=table_asset_uri(workspace_url, table))
 

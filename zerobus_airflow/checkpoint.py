@@ -1,10 +1,10 @@
 """Stores a delivery's checkpoint where the next attempt of the same task instance finds it.
 
 Airflow 3.3 and newer give each task instance a state that survives automatic retries (``task_state_store``). XComs do
-not survive them, because each attempt starts by deleting the XComs of its task. Before 3.3 the checkpoint is a file in
-the directory ``checkpoint_uri``. Both the state and a file also survive when someone clears the task, but a cleared
-task must send all rows again. So each checkpoint has an epoch: an id that changes when the task is cleared
-(unless ``resume`` is "always").
+not survive them, because each attempt starts by deleting the XComs of its task. Before 3.3, or if the task sets
+``checkpoint_uri``, the checkpoint is a file below the directory ``checkpoint_uri``. Both the state and a file also
+survive when someone clears the task, but a cleared task must send all rows again. So each checkpoint has an epoch: an
+id that changes when the task is cleared (unless ``resume`` is "always").
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class TaskStateStore(Protocol):
 class TaskStateCheckpointStore:
     """A CheckpointStore in the state of one task instance.
 
-    Each call is a request to Airflow's supervisor that takes a few milliseconds; make it in the main thread. Raises
-    TransportError if Airflow's API answers with an error.
+    Each ``load`` and each ``save`` is a request to Airflow's supervisor that takes a few milliseconds; call them in the
+    main thread. They raise TransportError if Airflow's API answers with an error.
     """
 
     def __init__(self, store: TaskStateStore, epoch: str) -> None:

@@ -1,7 +1,7 @@
-"""Parts of Airflow whose module or name differs between the versions 2.11 to 3.x, under one name each.
+"""Parts of Airflow whose module or name depends on the version of Airflow (2.11 to 3.x), under one name each.
 
-``airflow.providers.common.compat.sdk`` has the same purpose, but is not used here: the constraints files of the
-supported Airflow versions pin releases of that provider, and these releases lack most of the names.
+``airflow.providers.common.compat.sdk`` has the same purpose, but is not used here: the constraints files of older
+supported Airflow versions pin releases of that provider that lack most of the names.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def report_output(hook: BaseHook, uri: str) -> None:
 def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
     """Store a link for the web server of Airflow 2.
 
-    Airflow 2 computes links in the web server; Airflow 3 computes and stores them in the worker.
+    Airflow 2 computes links in the web server. Airflow 3 computes and stores them in the worker, so this does nothing.
     """
     if not IS_AIRFLOW_3:
         context["ti"].xcom_push(key=_link_key(link), value=url)

@@ -62,8 +62,7 @@ def zerobus_ingest_task(
 
     The function can be ``async def``, with or without ``yield``: then it runs on an event loop in a thread of its own.
 
-    Accepts the parameters of ``ZerobusIngestOperator`` except ``records``, ``source`` and ``records_callable``. The
-    task returns the receipt.
+    Accepts the parameters of ``ZerobusDeliveryOperator``. The task returns the receipt.
     """
     if multiple_outputs:
         raise ConfigurationError(

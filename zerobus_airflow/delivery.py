@@ -2,9 +2,9 @@
 
 Three properties of Airflow shape this module. First, a task that gets SIGTERM continues after ``on_kill``, and it
 succeeds if ``execute`` then returns. So ``on_kill`` calls ``StopRequest.interrupt``, after which the core raises an
-error, even if the source was waiting for rows. Second, Airflow retries a task after every exception but
-``AirflowFailException``, so errors that a retry cannot fix are raised as AirflowFailException. Third, the alarm of
-``execution_timeout`` goes off once, wherever the program is (see ``alarm``).
+error, even if the source was waiting for rows. Second, Airflow retries a task after nearly every exception, but not
+after ``AirflowFailException``, so errors that a retry cannot fix are raised as AirflowFailException. Third, the alarm
+of ``execution_timeout`` goes off once, wherever the program is (see ``alarm``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class ZerobusDeliveryOperator(BaseOperator):
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
     :param endpoint: Zerobus endpoint, if the connection does not have it. (templated)
     :param on_empty: what the task does if there are no rows: ``success``, ``fail``, or ``skip``, which also skips the
-        downstream tasks. A glob or directory without files is an error, unless ``on_empty`` is set.
+        downstream tasks. A ``source`` that is a glob or directory without files is an error, unless ``on_empty`` is
+        set; in a list of sources, it is always an error.
     :param resume: which attempts skip the rows that are already durable. ``retry``: automatic retries only; ``always``:
         also attempts after someone cleared the task; ``never``: no attempt.
     :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
@@ -86,8 +87,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         decides first.
     :param state_uri: the path or URI of the file that keeps a handoff's state between runs. (In a handoff, each run
         delivers what is new in the source.) Without it, the state is stored with the table's asset, which must then be
-        an outlet of the task (Airflow 3.3 and newer). (templated)
-    :param handoff_name: name of the handoff; by default, it consists of the ids of Dag and task. (templated)
+        an outlet of the task (Airflow 3.3 and newer). ``NewFiles`` and shards of a slice require it. (templated)
+    :param handoff_name: name of the handoff. By default, it consists of the ids of Dag and task and, in a mapped task,
+        the map index; for shards of a slice, it is the name of the file at ``state_uri``. (templated)
     :param on_busy: what a handoff does if another run is delivering: ``fail`` (Airflow then retries the task),
         ``skip`` or ``wait``.
     :param durable: deprecated, use ``resume``; will be removed in 0.4.
@@ -152,7 +154,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
 
     def on_kill(self) -> None:
-        """Ask the delivery to stop; ``execute`` then saves a checkpoint of acknowledged rows and raises an error."""
+        """Ask the delivery to stop; ``execute`` then saves its checkpoint, if it has one, and raises an error."""
         self._is_killed = True
         if self._stop is not None:
             self._stop.interrupt()
@@ -304,7 +306,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return the lineage for OpenLineage: the delivered table and the inputs; None if nothing was delivered."""
+        """Return the lineage for OpenLineage: the delivered table and the inputs; None if there is no receipt."""
         from .lineage import delivery_lineage
 
         return delivery_lineage(self)

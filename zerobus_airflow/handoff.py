@@ -2,8 +2,8 @@
 
 Airflow 3.3 and newer store a state for each asset, and all Dags read and write the same state. This store has no
 compare-and-swap, so a run writes the state, waits for a random time and reads the state again: one of two concurrent
-runs then notices the other. If the state of a handoff is too large for this store, or Airflow is older than 3.3, the
-state must be a file at ``state_uri``.
+runs then usually notices the other. The state must be a file at ``state_uri`` if it is too large for this store, if the
+source is ``NewFiles``, or if Airflow is older than 3.3.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 
 
 class HandoffTask(Protocol):
-    """The parameters of a ``ZerobusDeliveryOperator`` that a handoff reads."""
+    """The attributes of a ``ZerobusDeliveryOperator`` that a handoff reads."""
 
     task_id: str
     table: str
@@ -67,7 +67,7 @@ class HandoffTask(Protocol):
 
 
 def is_handoff_source(source: Any) -> bool:
-    """Return whether ``source`` can tell which part of it is new, as NewFiles, NewRows and NewItems can."""
+    """Return whether ``source`` has the methods of a handoff's source, such as NewFiles, NewRows and NewItems."""
     return all(callable(getattr(source, name, None)) for name in ("identity", "plan", "settled"))
 
 
@@ -85,9 +85,9 @@ def check_handoff(operator: HandoffTask) -> None:
 
 
 def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
-    """Raise ConfigurationError if ``shard`` cannot be used with this ``source`` and the operator's ``state_uri``.
+    """Raise ConfigurationError if ``shard`` cannot be used with this ``source`` and the operator's parameters.
 
-    Runs when the Dag is parsed.
+    These parameters are ``state_uri`` and ``on_empty``. Runs when the Dag is parsed.
     """
     if shard is None:
         return
@@ -116,7 +116,7 @@ def check_on_empty(operator: HandoffTask) -> None:
 
 
 class AssetStateStore:
-    """A ``StateStore`` that uses the state of an asset. Each call is a request to Airflow's supervisor."""
+    """A ``StateStore`` that uses the state of an asset. Each read and write is a request to Airflow's supervisor."""
 
     side_files = None
     most_bytes = _MOST_BYTES
@@ -221,9 +221,9 @@ def hand_over(
 ) -> Receipt:
     """Deliver what is new in ``source``, with this task instance as the owner of the slice.
 
-    A retry delivers the slice that the first attempt froze. If someone clears the task, its slice is sent again, and
-    the receipt counts these rows in ``rows_redelivered``. If the operator has a shard, nothing is frozen, and only this
-    shard is delivered.
+    A retry delivers the slice that an earlier attempt froze. If someone clears the task after its slice was delivered,
+    the slice is sent again, and the receipt counts these rows in ``rows_redelivered``. If the operator has a shard,
+    nothing is frozen, and only this shard is delivered.
     """
     # Imported here, so that processes that only parse Dags do not load it.
     from zerobus_core import Handoff

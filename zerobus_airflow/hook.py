@@ -65,7 +65,10 @@ class ZerobusHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return labels of the connection form for Airflow before 3.2; later versions read the provider's metadata."""
+        """Return labels, placeholders and hidden fields of the connection form for Airflow before 3.2.
+
+        Airflow 3.2 and newer read the provider's metadata instead.
+        """
         behaviour = connection_type()["ui-field-behaviour"]
         return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
@@ -86,7 +89,7 @@ class ZerobusHook(BaseHook):
     def get_workspace(self) -> Workspace:
         """Return the workspace and credentials of the connection; nothing is sent to Databricks.
 
-        Raises a ConfigurationError that names the connection and the field, and says what the field must contain.
+        Raises a ConfigurationError that names the connection, and says what is missing or wrong in it.
         """
         return self._workspace_of(
             find_connection(self.zerobus_conn_id, "zerobus_conn_id"), f"connection {self.zerobus_conn_id!r}: "
@@ -153,7 +156,10 @@ class ZerobusHook(BaseHook):
         on_progress: Callable[[Progress], None] | None,
         stop: threading.Event | None,
     ) -> Receipt:
-        """Deliver all records to ``table`` in ``workspace``; ``ingest`` and the operators call this method."""
+        """Deliver all records to ``table`` in ``workspace``; see ``zerobus_core.ingest``.
+
+        ``ingest`` calls this method. The operators call it for every delivery that is not part of a handoff.
+        """
         # An attribute of the package, so that the engine is imported when rows are sent, not when Dags are parsed.
         return zerobus_core.ingest(
             workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
@@ -162,7 +168,7 @@ class ZerobusHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Connect to the workspace and to Zerobus, and sign in; return whether that worked, and a message.
 
-        Uses the checks of ``zerobus-ingest doctor``. Writes nothing and shows no secret. Takes at most half a
+        Uses the checks of ``zerobus-ingest doctor``. Writes nothing and shows no secret. Usually takes less than half a
         minute. Behind a proxy, the message says what could not be tested.
         """
         from zerobus_core.hosting import diagnose

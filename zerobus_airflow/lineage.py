@@ -35,7 +35,7 @@ class DeliveryTask(Protocol):
 
 
 def delivery_lineage(operator: DeliveryTask) -> Any:
-    """Return an ``OperatorLineage``, or None if nothing was delivered or OpenLineage is not installed.
+    """Return an ``OperatorLineage``, or None if the operator has no receipt or OpenLineage is not installed.
 
     Raises only exceptions that a signal handler raised.
     """

@@ -20,9 +20,9 @@ __all__ = ["mask_uris", "masking_task"]
 
 
 def mask_uris(value: Any) -> None:
-    """Make Airflow mask the secrets of all URIs in ``value`` wherever it shows them: in rendered fields and in logs.
+    """Make Airflow mask the secrets of the URIs in ``value`` wherever it shows them: in rendered fields and in logs.
 
-    ``value`` can be nested: a mapping, a sequence, a set or a dataclass.
+    ``value`` can be nested: a mapping, of which only the values are searched, a sequence, a set or a dataclass.
     """
     for text in _texts(value):
         for secret in secrets_in(text):

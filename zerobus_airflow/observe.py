@@ -1,6 +1,6 @@
 """Reports a delivery while it runs and at its end, in the log, in the task's state and as metrics.
 
-All of this is only information, so nothing in this module may fail a task.
+All of this is only information, so a report that fails must not fail the task.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def without_failing(act: Callable[[], object], what: str) -> None:
     """Call ``act``, and log an exception instead of raising it, unless a signal handler raised the exception."""
     try:
         act()
-    except Exception as error:  # a report can fail in any way, but the rows are durable
+    except Exception as error:  # a report can fail in any way
         if is_of_signal(error):
             raise
         _log.warning("%s failed; the delivery is not affected: %s: %s", what, type(error).__name__, error)
@@ -114,7 +114,7 @@ class Observer:
         self._keep({"state": "success", "receipt": receipt.as_dict()}, is_due=True)
 
     def on_failure(self, error: ZerobusIngestError) -> None:
-        """Report the class of an error, but not its message, which could contain values of a row."""
+        """Report the class of an error and the counts, but not its message, which could contain values of a row."""
         counts = {name: getattr(error.counts, name) for name in ("rows_read", *_COUNTERS)}
         self._count(counts)
         self._end("failure", None)

@@ -121,6 +121,8 @@ def rendered_table(table: Any) -> str:
 def as_mapping(options: Any) -> dict[str, Any]:
     """Return ``options`` as a dict, which Airflow can render.
 
+    The dict for IngestOptions has only the options that differ from their defaults.
+
     Raises ConfigurationError if ``options`` is neither IngestOptions nor a mapping nor None.
     """
     if isinstance(options, IngestOptions):
@@ -140,7 +142,8 @@ def templated_options(options: Any) -> Any:
     """Return the ``options`` that an operator stores.
 
     The names of options, and the values that are known, are checked here. Values that are templates are checked on the
-    worker, after Airflow has rendered them.
+    worker, after Airflow has rendered them. If ``options`` as a whole is a template or the output of a task, all of it
+    is checked there.
     """
     if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
         return options
@@ -172,7 +175,8 @@ def known_options(options: Any) -> IngestOptions:
 def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
     """Return the options of a mapped task, with a hash of its ``arguments`` added to ``source_version``.
 
-    The hash is needed because a cleared task can be mapped over another list: its map index then stands for other rows.
+    The options are returned unchanged if ``source_version`` is None or the task has no arguments. The hash is needed
+    because a cleared task can be mapped over another list: the same map index then means other rows.
     """
     if options.source_version is None or not arguments:
         return options

@@ -1,6 +1,6 @@
-"""Passes rows to the operator without rendering them as templates.
+"""Prepares the records and sources that operators get, and keeps Airflow from rendering rows as templates.
 
-The rows are written in the Dag, or returned by another task.
+Rows are written in the Dag, returned by another task or a function, or fetched from a database's cursor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FETCH_ROWS = 1_000
 class Rows:
     """A wrapper that makes Airflow's rendered template fields show only the type of the rows, such as ``<list>``.
 
-    Airflow stores the rendered template fields of each task in its database, and shows them to everyone.
+    Airflow stores the rendered template fields of each task in its database, and shows them on the task's page.
     """
 
     def __init__(self, rows: Any) -> None:

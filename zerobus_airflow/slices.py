@@ -40,8 +40,8 @@ def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
 ) -> list[dict[str, Any]]:
     """Return shards of what is new, for ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``.
 
-    See ``zerobus_core.Handoff.split``. If nothing is new, the list is empty, and Airflow skips the tasks that follow.
-    While another run delivers a slice, the task fails, so that Airflow retries it.
+    See ``zerobus_core.Handoff.split``. If nothing is left to deliver, the list is empty, and Airflow skips the tasks
+    that follow. While another run delivers a slice, the task fails, so that Airflow retries it.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, options, zerobus_conn_id)
     return _routed(lambda: handoff.split(n))

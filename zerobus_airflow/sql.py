@@ -41,14 +41,15 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     """Deliver the rows of a query; the task succeeds only when every row is durable.
 
     Rows go from the database's cursor to the streams; columns are matched by name. JSON and arrays become JSON text in
-    a STRING column (``write_json`` is on unless ``options`` set it). PostgreSQL's intervals become text, in the form in
-    which PostgreSQL writes them.
+    a STRING column (``write_json`` is on unless ``options`` is a mapping that sets it). PostgreSQL's intervals become
+    text, in the form in which PostgreSQL writes them.
 
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)
     :param parameters: values for the placeholders of ``sql``, in the database driver's own style. (templated)
     :param ordered_by: the columns in the ``ORDER BY`` of ``sql``. Setting it states that another attempt gets the same
-        rows in the same order, so that a retry sends only the missing rows. Without it, every attempt sends all rows.
+        rows in the same order, so that a retry sends only the missing rows. Without it, every attempt sends all rows,
+        unless ``options`` set ``source_version``.
     :param sql_hook_params: keyword arguments of the database's hook.
     :param rows_processor: a function that gets an iterator of the rows, as dicts, and the context variables as keyword
         arguments, like the ``rows_processor`` of ``SQLInsertRowsOperator``. It returns or yields the rows to send. With

@@ -31,7 +31,7 @@ class ZerobusTaskDecorators(TaskDecoratorCollection):
         :param endpoint: Zerobus endpoint, if the connection does not hold it. (templated)
         :param on_empty: what happens if there are no rows.
         :param resume: which attempts may skip rows that are already durable.
-        :param checkpoint_uri: a directory for checkpoints, for Airflow before 3.3. (templated)
+        :param checkpoint_uri: a directory for checkpoints; Airflow 3.3 and newer do not need it. (templated)
         :param retry_permanent_errors: also retry after errors that a retry alone cannot fix.
         """
 
