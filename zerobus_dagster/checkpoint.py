@@ -3,12 +3,14 @@
 A checkpoint is stored in an observation of the asset. Dagster writes an observation at once, so the checkpoint survives
 if the process is killed, and the UI shows how far a failed delivery came.
 
-The next attempt is a retry of the step in the same run, or a re-execution of that run from failure. There can be many
-attempts. Materializing the asset again is not another attempt: it starts from the first row.
+The next attempt is a retry of the step in the same run, or a re-execution of that run from failure (with
+``resume="always"``, any re-execution of that run). There can be many attempts. Materializing the asset again is not
+another attempt: it starts from the first row.
 
-A checkpoint that is saved before any row is durable says only how many rows may have been sent. It is not written as an
-observation, but to the log of the run. A short delivery then writes only one observation in addition to its
-materialization. This matters because Dagster's plots show only about 100 events of an asset.
+A checkpoint that is saved before any row is durable says only how many rows may have been sent. If it is the first
+checkpoint of the delivery, it is written to the log of the run instead of as an observation (unless ``resume`` is
+"never"). A short delivery then usually writes only one observation in addition to its materialization. This matters
+because Dagster's plots show only about 100 events of an asset.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ _LONG_SHARE_AT_RISK = 0.02
 def tries_of(run: DagsterRun, instance: DagsterInstance, resume: Resume = "retry") -> list[DagsterRun]:
     """Return this run and the runs that it re-executes from failure, newest first.
 
-    With ``resume="always"``, the result contains all runs that this run re-executes, from failure or not.
+    With ``resume="always"``, the result contains the runs that this run re-executes, from failure or not. It has at
+    most 64 runs.
     """
     tries = [run]
     while len(tries) < _MOST_TRIES and (resume == "always" or _is_from_failure(run)):
@@ -89,8 +92,11 @@ class ObservationCheckpointStore:
 
     ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
     if a run over several partitions delivers each separately. With ``resume="never"``, ``load`` finds no checkpoint.
-    With ``is_evidence``, the store also records for each partition of the run that rows are durable. Another run with
-    ``on_rematerialize="refuse"`` then refuses to deliver the partition again.
+
+    An observation that rows are durable is also evidence: because of it, another run with ``on_rematerialize="refuse"``
+    does not deliver the asset or partition. If one delivery is for several partitions together, its checkpoints name
+    none of them. With ``is_evidence``, the store then also writes one observation for each of these partitions, as soon
+    as rows are durable.
     """
 
     step: Step
@@ -107,7 +113,7 @@ class ObservationCheckpointStore:
     _is_told: bool = field(init=False, default=False)
     _has_looked: bool = field(init=False, default=False)
     _is_first: bool = field(init=False, default=False)
-    """Whether ``load`` found no earlier checkpoint of the delivery.
+    """Whether the last ``load`` looked for an earlier checkpoint of the delivery and found none.
 
     If so, every observation of the delivery is newer than the checkpoints in the log of the run.
     """
@@ -149,9 +155,9 @@ class ObservationCheckpointStore:
         return found
 
     def report_resumed(self, found: Checkpoint | None) -> None:
-        """Write a line to the step's log if this attempt resumes from a checkpoint of an earlier attempt.
+        """Write a line to the step's log if ``found`` is a checkpoint of an earlier attempt.
 
-        Only the first call writes: later calls get checkpoints of this attempt itself.
+        Only the first call can write: later calls get checkpoints of this attempt itself.
         """
         if self._has_looked:
             return
@@ -230,7 +236,7 @@ class ObservationCheckpointStore:
         }
 
     def _checkpoints(self) -> Iterator[dg.MetadataValue]:
-        """Yield the checkpoints of this delivery as JSON text, newest first."""
+        """Yield the checkpoints of this delivery as metadata values that hold JSON text, newest first."""
         instance, step_key = self.attempt.instance, self.attempt.step_key
         run_ids = [run.run_id for run in self._tries]
         records_filter = dg.AssetRecordsFilter(

@@ -1,4 +1,4 @@
-"""An asset check that reads the figures of the last delivery from Dagster and reports what is wrong with them."""
+"""An asset check that reads the figures of the last deliveries from Dagster and reports what is wrong with them."""
 
 # Dagster needs the annotation of `context` as a type, not as text: no `from __future__ import annotations` here.
 from collections import Counter
@@ -43,13 +43,14 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
 ) -> dg.AssetChecksDefinition:
     """Build a check of the deliveries to ``asset``.
 
-    The check reads what the deliveries of its own run reported. If that run delivered nothing, it reads what the last
-    run with a delivery reported.
+    The check reads what the deliveries of its own run reported. If that run delivered nothing to the asset, it reads
+    what the last run with a delivery reported. It fails if there is no delivery yet.
 
     The check passes if every row that was read is accounted for, if at most ``max_dead_lettered`` rows went to the
     dead-letter file, and if at least ``min_rows`` and at most ``max_rows`` rows were read. The bounds apply to each
-    partition separately, or to the asset as a whole if it has no partitions. If a step delivered several times, the
-    figures of its deliveries are added up.
+    partition separately, or to the asset as a whole if it has no partitions. If one delivery was for several partitions
+    together, they apply to the figures of this delivery. If a step delivered several times, the figures of its
+    deliveries are added up.
 
     ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) returns the number of rows in the table. If
     it is given, the check fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only this
@@ -167,9 +168,9 @@ def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> di
     """Return a dict from each partition to the receipts of a run's deliveries to the asset ``key``.
 
     The run is the one with the id ``run_id``. If that run delivered nothing to the asset, it is the last run that did.
-    The key is None for an asset without partitions.
+    For an asset without partitions, the dict's only key is None.
 
-    Materializations without a receipt are ignored: they were reported by hand, not by a delivery. If a run has several
+    Materializations without a receipt are ignored: for example, a person reported them by hand. If a run has several
     materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover
     the rows of earlier attempts.
     """

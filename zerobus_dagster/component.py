@@ -65,7 +65,7 @@ class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
 
 
 class ZerobusRetries(dg.Model, dg.Resolvable):
-    """How often Dagster retries after a retryable error; a retry sends only missing rows."""
+    """How often, and after what delay, Dagster retries a step after a retryable error."""
 
     max_retries: int = Field(default=2, ge=0, description="Retries of a step, after its first attempt.")
     delay: float = Field(default=30.0, ge=0, description="Seconds before the first retry; it doubles each time.")
@@ -222,7 +222,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         return {**config, "resume": None if resume is None else resume_of(resume)}
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return an asset for each table, each with its delivery check if one is set."""
+        """Return an asset for each table, with a delivery check and a resource for ``connection`` if they are set."""
         folder = context.path if context.path.is_dir() else context.path.parent
         ingest_options(self.options)
         parts = [self._definitions(table, folder) for table in self._all_tables()]

@@ -141,7 +141,11 @@ class ZerobusTable(ZerobusSource):
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
     def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
-        """Return the options of a run; for a query, their ``source_version`` depends on the run's partitions."""
+        """Return the options of a run.
+
+        For a query with ``order_by`` and without a handoff, a ``source_version`` that depends on the run's partitions
+        is added, unless the options have one.
+        """
         if self.sql is None or self.handoff is not None or "source_version" in self.options:
             return self.options
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]

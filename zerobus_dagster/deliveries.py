@@ -47,10 +47,10 @@ class StepDeliveries:
         """Return the name of the delivery that is about to begin, such as "ingest 1" for the first one.
 
         The name is the user's ``delivery_name``, or "ingest" if it is not set, and a number. The number counts the
-        deliveries to this asset and table that have the same ``delivery_name``. Each attempt of a step makes its
-        deliveries in the same order, so a delivery has the same name in every attempt.
+        deliveries to this asset and table that have the same ``delivery_name``. If each attempt of a step makes its
+        deliveries in the same order, a delivery has the same name in every attempt.
 
-        Raises ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
+        Raises ConfigurationError if several threads deliver to this asset and table with the same ``delivery_name`` and
         ``source_version``. The order of such deliveries is random, so two of them can swap their names in a retry. The
         retry would then skip rows of one source because rows of the other source are durable.
         """
@@ -73,10 +73,10 @@ class StepDeliveries:
     ) -> list[Receipt]:
         """Store the receipt of a delivery, and return all receipts of the asset and ``partition``, in order.
 
-        ``partition`` is None if the delivery was for all partitions of the run together. ``publish(partition,
-        metadata)`` adds metadata to the materialization of a partition, or to all materializations of the asset if
-        ``partition`` is None. A materialization then shows every delivery, not only the one whose result the step
-        returns.
+        ``partition`` is None if the delivery was for all partitions of the run together, or if the asset has no
+        partitions. ``publish(partition, metadata)`` adds metadata to the materialization of a partition, or to all
+        materializations of the asset if ``partition`` is None. A materialization then shows every delivery, not only
+        the one whose result the step returns.
         """
         with self._lock:
             self._entries.append(_Entry(asset_key=asset_key, partition=partition, receipt=receipt))

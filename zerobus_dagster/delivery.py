@@ -127,7 +127,10 @@ class DagsterDelivery:
 
     @contextmanager
     def _stops_told(self, log: StepLog, store: Store | None) -> Iterator[None]:
-        """If the delivery is stopped from outside during the ``with`` block, log how many rows are durable."""
+        """If the delivery is stopped from outside during the ``with`` block, log how many rows are durable.
+
+        Logs nothing if the delivery has no checkpoint store, or if ``resume`` is "never".
+        """
         try:
             yield
         except BaseException as error:
@@ -197,10 +200,11 @@ def are_by_partition(records: Any) -> TypeGuard[Mapping[str, Any]]:
 
 @contextmanager
 def routed_errors() -> Iterator[None]:
-    """Raise the errors of the ``with`` block in a form from which Dagster knows whether a retry can help.
+    """Raise a ZerobusIngestError of the ``with`` block in a form from which Dagster knows whether a retry can help.
 
-    A retryable error is passed on unchanged, so that a RetryPolicy applies. Any other error becomes a
-    ``dagster.Failure`` that allows no retries and has the facts of the error as metadata.
+    A retryable error is passed on unchanged, so that a RetryPolicy applies. Any other ZerobusIngestError becomes a
+    ``dagster.Failure`` that allows no retries and has the facts of the error as metadata. Exceptions of other classes
+    are passed on unchanged.
     """
     try:
         yield

@@ -17,10 +17,10 @@ __all__ = ["StepFileStore"]
 class StepFileStore(FileCheckpointStore):
     """The checkpoint of one delivery of a step, in a file below ``folder``.
 
-    The file is in a folder that is named after the run in which the delivery began. Its name is made from the fields of
-    ``observations``, which is the store of the same delivery in the event log. If ``observations.is_evidence`` is set,
-    ``save`` also writes one observation as soon as rows are durable, so that other runs learn from the event log that
-    the table has rows of this delivery.
+    The file is in a folder that is named after the run in which the delivery began. Its name is a hash of the step key
+    and of fields of ``observations``, which is the store of the same delivery in the event log. If
+    ``observations.is_evidence`` is set, the first checkpoint of the attempt that has durable rows is also saved in
+    ``observations``, so that other runs learn from the event log that the table has rows of this delivery.
     """
 
     def __init__(self, folder: str, observations: ObservationCheckpointStore) -> None:

@@ -108,7 +108,10 @@ class EventStateStore:
         )
 
     def _current(self) -> tuple[int, str | None]:
-        """Return the state with the highest revision; if several have it, the one that was written first."""
+        """Return the highest revision and its state; (0, None) if there is no state.
+
+        If several states have this revision, the one that was written first is returned.
+        """
         found: list[tuple[int, int, str]] = []
         for record in self._records():
             metadata = _metadata_of(record)

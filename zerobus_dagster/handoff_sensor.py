@@ -31,8 +31,8 @@ def build_zerobus_handoff_sensor(  # noqa: PLR0913 - what a sensor needs to look
 
     ``source`` is a function that returns the source. ``handoff`` and ``state_uri`` must be the ``name`` and
     ``state_uri`` that the asset passes to ``hand_over``. The sensor only reads the state; the run that it requests
-    freezes the slice. The run key consists of the state's revision and the end of the new slice, so that only one run
-    is requested for each slice.
+    freezes the slice. The run key consists of the state's revision and the end of the new slice, so that a run is
+    requested only once while both stay the same.
     """
     key = asset.key if isinstance(asset, dg.AssetsDefinition) else dg.AssetKey.from_coercible(asset)
 

@@ -26,9 +26,11 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
-    The evidence is the latest materialization, if it was a delivery to ``table``, or a checkpoint that has durable rows
-    in ``table``. The runs that this run re-executes from failure do not count. If the rows were deleted from the table,
-    wipe the asset in the UI to allow the delivery.
+    The evidence is the latest materialization, if it was a delivery to ``table``, or an observation that rows are
+    durable in ``table``. The runs that this run re-executes from failure do not count. If the rows were deleted from
+    the table, wipe the asset in the UI to allow the delivery.
+
+    Also raises ConfigurationError in an op, which has no materializations. Does nothing outside of a run.
     """
     if step.asset_key is None:
         raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)
@@ -72,7 +74,7 @@ class _Past:
     def delivered_by(self) -> str | None:
         """Return the id of the run that made the last materialization.
 
-        None if that run did not deliver to the table, or is in ``own``.
+        None if there is none, or if that run did not deliver to the table or is in ``own``.
         """
         for record in self.instance.fetch_materializations(self._filter, limit=1).records:
             event = record.asset_materialization
