@@ -127,7 +127,10 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         return load_table(context, table, self.delta_uri, self.storage_options, plain(metadata.get("partition_expr")))
 
     def _records(self, context: dg.OutputContext, obj: Any) -> Any:
-        """Return the rows for the delivery; a frame is split by partition if ``partition_expr`` is set."""
+        """Return the rows for the delivery.
+
+        If ``partition_expr`` is set and the run is over several partitions, a frame is split by partition.
+        """
         expression = _metadata(context, "partition_expr", None)
         if expression is None or not context.has_asset_partitions or not is_frame(obj):
             return obj

@@ -108,7 +108,8 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
 
     ``receipts`` are those of one asset in one attempt of a step, in order. Each figure is an entry of its own. Counts
     are added up, and of the latencies the largest is shown, but only over deliveries to the same table as the last one.
-    The table has a line for each receipt. The last receipt is JSON.
+    The table has a line for each receipt. The last receipt is JSON; if there are several, all of them are added as
+    JSON.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]

@@ -52,7 +52,8 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
     """Write a line to the step's log; ignore a failure to write.
 
     If Dagster's event log refuses a line, Dagster prints this failure on stderr and reports it in the same event log.
-    Dagster raises an error only if the event log refuses the report too; this error is ignored here.
+    Dagster raises an error only if the event log refuses the report too; this error is ignored here. Exceptions that a
+    signal handler raised are passed on.
     """
     try:
         log.log(level, message, *arguments)
@@ -63,7 +64,7 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
 
 @contextmanager
 def core_logs_in(log: StepLog) -> Iterator[None]:
-    """Copy the core's log lines to the step's log during the ``with`` block.
+    """Copy the core's log lines of level INFO and above to the step's log during the ``with`` block.
 
     These lines say, for example, why a delivery starts at the first row, or that a stream broke. Lines that other
     threads write are left out, because they can be about another delivery.

@@ -178,9 +178,9 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     ) -> dg.MaterializeResult[Any]:
         """Push all records to ``table`` from an async asset or op; see ``ingest``, and ``zerobus_core.aingest``.
 
-        ``records`` can be an async iterable, or a mapping from partition keys to async iterables. During the delivery,
-        the event loop continues with its other tasks. If the call is cancelled or the run is terminated, the delivery
-        stops sending rows within one second.
+        ``records`` can also be an async iterable, or a mapping from partition keys to async iterables. During the
+        delivery, the event loop continues with its other tasks. If the call is cancelled or the run is terminated, the
+        delivery stops sending rows within one second.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -212,8 +212,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         key. A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do
         if another run is delivering. The other parameters are as for ``ingest``.
 
-        Raises ConfigurationError if the asset is partitioned, if ``resume`` is not "retry", or if ``on_rematerialize``
-        is "refuse".
+        Raises a ``dagster.Failure`` that allows no retries if the asset is partitioned, if ``resume`` is not "retry",
+        or if ``on_rematerialize`` is "refuse". Raises other errors as ``ingest`` does.
         """
         with routed_errors():
             step = Step.of(context, _asset_key(asset_key))

@@ -27,7 +27,7 @@ def write_to_log(attempt: Attempt, message: str, facts: Mapping[str, str]) -> No
 
 
 def facts_in_log(instance: DagsterInstance, run_id: str, step_key: str) -> Iterator[Mapping[str, dg.MetadataValue]]:
-    """Yield the facts of each event that a step has in the log of a run, newest first."""
+    """Yield the metadata of each engine event that a step has in the log of a run, newest first."""
     for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         event = entry.dagster_event
         if event is not None and event.step_key == step_key:

@@ -41,18 +41,20 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     ``split`` gets the context of its step and returns shards, as ``zerobus_core.split_source`` does. ``read`` gets the
     context of a shard's step and the shard, and returns the records for ``ingest``. For shards of a dataset or query,
     ``read`` must return ``zerobus_core.read_shard(x, shard)``, where ``x`` is the dataset or query that was split.
-    Shards of files need no ``read``: without it, the shard itself is passed to ``ingest``. Neither function is called
-    while definitions are loaded. ``required_resource_keys`` are the resources that the two functions use through
-    ``context.resources``.
+    Shards of files need no ``read``: without it, the shard itself is passed to ``ingest``.
 
     To deliver only what is new since the last run, pass ``source`` and ``shards`` instead of ``split``. ``source`` is a
-    function that returns NewFiles or NewRows. The first step freezes the slice and splits it into at most ``shards``
-    shards, and the last step advances the state. The state is in the asset's own events, or in the file ``state_uri``,
-    which NewFiles requires. ``handoff`` is the name of the handoff; by default, it is the asset's key. ``source``
-    cannot be used for partitioned assets.
+    function that gets the context of a step and returns NewFiles or NewRows. The first step freezes the slice and
+    splits it into at most ``shards`` shards, and the last step advances the state. The state is in the asset's own
+    events, or in the file ``state_uri``, which NewFiles requires. ``handoff`` is the name of the handoff; by default,
+    it is the asset's key. ``source`` cannot be used for partitioned assets.
 
-    The asset is materialized once, when every shard is durable, with the merged receipt. A failed step is retried by
-    ``retry_policy``, or by a re-execution from failure: only its shard is sent, from the shard's own checkpoint.
+    ``split``, ``read`` and ``source`` are not called while definitions are loaded. ``required_resource_keys`` are the
+    resources that these functions use through ``context.resources``.
+
+    The asset is materialized once, when every shard is durable, with the merged receipt (without a receipt if ``split``
+    returns no shards). If a shard's step fails, ``retry_policy`` or a re-execution from failure retries it: only its
+    shard is sent, from the shard's own checkpoint.
     ``pool`` is a Dagster pool: if the instance has a limit for it, at most that many shards are delivered at once, over
     all runs. ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``,
     ``partitions_def``, ``description``, …) are as for ``dagster.graph_asset``.

@@ -44,7 +44,7 @@ class ShardedWork(Protocol):
         ...
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
-        """Return the merged receipt and additional metadata; None if nothing was delivered."""
+        """Return the merged receipt and additional metadata; None if there is no receipt to merge."""
         ...
 
 

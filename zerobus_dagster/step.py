@@ -52,7 +52,10 @@ class Step:
     deliveries: StepDeliveries
     """The deliveries of this attempt so far."""
     add_metadata: Publish
-    """Adds metadata to the materialization of one partition of the run, or of all its partitions (None)."""
+    """Adds metadata to the materialization of one partition of the run, or of all its partitions (None).
+
+    Does nothing in an op, and outside of a run.
+    """
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:

@@ -20,7 +20,8 @@ def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
     """Return the parts of the name that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` give.
 
     A ``table`` such as "main.default.t" also gives the catalog and the schema, but the keys ``catalog`` and ``schema``
-    have precedence. Raises ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
+    have precedence. If there is a ``table``, no part is taken from ``dagster/table_name``. Raises ConfigurationError if
+    ``table`` and ``dagster/table_name`` name different tables.
     """
     named = {key: plain(value) for key, value in (metadata or {}).items()}
     table, shown = (str(named.get(key) or "") for key in ("table", "dagster/table_name"))
