@@ -144,7 +144,7 @@ class ZerobusTable(ZerobusSource):
         """Return the options of a run.
 
         For a query with ``order_by`` and without a handoff, a ``source_version`` that depends on the run's partitions
-        is added, unless the options have one.
+        is added, unless the table's own ``options`` have one.
         """
         if self.sql is None or self.handoff is not None or "source_version" in self.options:
             return self.options
