@@ -1,4 +1,4 @@
-"""The base of all Zerobus operators: one delivery by the core, translated to Airflow.
+"""The base of all Zerobus operators: one delivery by the core, adapted to Airflow.
 
 Three properties of Airflow shape this module. First, a task that gets SIGTERM continues after ``on_kill``, and it
 succeeds if ``execute`` then returns. So ``on_kill`` calls ``StopRequest.interrupt``, after which the core raises an

@@ -62,8 +62,8 @@ def protected(records: Any) -> Any:
 def rendered(records: Any) -> Any:
     """Return the user's records, given what ``protected`` returned and Airflow then rendered.
 
-    If ``execute`` was called directly, Airflow has not rendered the argument; this function works then, too. Raises
-    ConfigurationError if a template was rendered to text.
+    If ``execute`` was called directly, Airflow has not rendered the argument; this function accepts it nevertheless.
+    Raises ConfigurationError if a template was rendered to text.
     """
     if isinstance(records, type(literal(None))):
         records = records.value
