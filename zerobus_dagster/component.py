@@ -164,6 +164,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
                 sql=self.sql,
                 asset=self.asset,
                 handoff=self.handoff,
+                options=self.options,
             )
         ]
 
@@ -193,7 +194,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         table = self._table_of(context.asset_key)
         launch = ZerobusIngestConfig(**self._launched(context.op_execution_context.op_config or {}))
         config = ZerobusIngestConfig(
-            options={**self.options, **table.options_in(context), **launch.options},
+            options={**table.options_in(context, {**zerobus.options, **self.options}), **launch.options},
             resume=self.resume if launch.resume is None else launch.resume,
             on_rematerialize=launch.on_rematerialize or self.on_rematerialize,
         )

@@ -3,9 +3,10 @@
 # Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from types import MappingProxyType
+from typing import Any, Final, Self, cast
 
 import dagster as dg
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ from .options import ingest_options
 __all__ = ["ZerobusSource", "ZerobusTable"]
 
 PARTITION = "{partition_key}"
+NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Read = Callable[[dg.AssetExecutionContext], Any]
 
@@ -140,17 +142,18 @@ class ZerobusTable(ZerobusSource):
             return lambda _: pattern
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
-    def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
-        """Return the options of a run.
+    def options_in(self, context: dg.AssetExecutionContext, defaults: Mapping[str, Any] = NO_OPTIONS) -> dict[str, Any]:
+        """Return the options of a run: ``defaults``, and the table's own ``options``, which override them.
 
         For a query with ``order_by`` and without a handoff, a ``source_version`` that depends on the run's partitions
-        is added, unless the table's own ``options`` have one.
+        is added, unless these options have one.
         """
-        if self.sql is None or self.handoff is not None or "source_version" in self.options:
-            return self.options
+        options = {**defaults, **self.options}
+        if self.sql is None or self.handoff is not None or "source_version" in options:
+            return options
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]
         version = self.sql.version(f"{keys[0]}...{keys[-1]}" if keys[0] is not None else None)
-        return self.options if version is None else {**self.options, "source_version": version}
+        return options if version is None else {**options, "source_version": version}
 
 
 def _by_partition(context: dg.AssetExecutionContext, read: Callable[[str | None], Any]) -> Any:

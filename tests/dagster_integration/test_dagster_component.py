@@ -1,7 +1,8 @@
 """ZerobusIngestComponent: from YAML to rows in the table."""
 
+import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,30 @@ def test_the_rows_of_a_query_are_pushed_and_resumed_if_it_says_their_order(
     (event,) = result.asset_materializations_for_node("flights")
     assert event.metadata["dagster-zerobus/receipt"].value["source_fingerprint"]
     assert sorted(server.read(table)["id"].to_pylist()) == [row["id"] for row in ROWS if row["id"] % 2]
+
+
+@pytest.mark.parametrize("level", ["resource", "component", "component of several tables", "table"])
+def test_a_source_version_in_the_options_names_the_rows_of_an_ordered_query(
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
+) -> None:
+    monkeypatch.setenv("FLIGHTS_DB", database(tmp_path))
+    query = "SELECT id, carrier, delay FROM flights ORDER BY id"
+    sql = {"query": query, "url_env": "FLIGHTS_DB", "order_by": "id"}
+    options = {name: {"options": {"source_version": "mine"}} if name == level else {} for name in ("resource", "table")}
+    one = {"table": table, "sql": sql, "asset": {"key": "flights"}, **options["table"]}
+    attributes = {"tables": [one]} if level in {"table", "component of several tables"} else one
+    if level.startswith("component"):
+        attributes["options"] = {"source_version": "mine"}
+    with loaded(attributes) as definitions:
+        result = run(with_resource(definitions, zerobus_with(**options["resource"])), instance)
+    (event,) = result.asset_materializations_for_node("flights")
+    version = hashlib.blake2b(b"mine", digest_size=16).hexdigest()
+    assert event.metadata["dagster-zerobus/receipt"].value["source_fingerprint"] == f"version:{version}"
 
 
 def test_several_tables_of_one_component_have_keys_by_its_translation(
