@@ -19,7 +19,7 @@ _FRAMES = {"pandas", "polars", "pyarrow"}
 
 
 def is_frame(value: Any) -> bool:
-    """Return whether a value is a table in memory: a pandas or polars frame, or an Arrow table."""
+    """Return whether a value is a table in memory: a pandas or polars frame, or an Arrow table or record batch."""
     package = type(value).__module__.partition(".")[0]
     return package in _FRAMES and hasattr(value, "columns") and hasattr(value, "__len__")
 
@@ -107,16 +107,20 @@ def _moment(moment: datetime, kind: pa.DataType) -> Any:
 def _array(frame: Any, column: str) -> Any:
     import pyarrow as pa
 
-    names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
+    is_arrow = isinstance(frame, pa.Table | pa.RecordBatch)
+    names = frame.schema.names if is_arrow else list(frame.columns)
     if column not in names:
         raise ConfigurationError(f"partition_expr names the column {column!r}, which the frame does not have")
     values = frame[column]
-    if isinstance(frame, pa.Table):
+    if is_arrow:
         return values
     return values.to_arrow() if hasattr(values, "to_arrow") else pa.Array.from_pandas(values)
 
 
 def _take(frame: Any, rows: pa.ChunkedArray) -> Any:
+    import pyarrow as pa
+
     if hasattr(frame, "iloc"):
         return frame.iloc[rows.to_numpy()]
-    return frame.take(rows) if hasattr(frame, "take") else frame[rows.to_pylist()]
+    # As one array, because a RecordBatch does not take a chunked one.
+    return frame.take(pa.array(rows.to_numpy())) if hasattr(frame, "take") else frame[rows.to_pylist()]
