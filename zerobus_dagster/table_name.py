@@ -19,17 +19,16 @@ _PARTS = ("catalog", "schema", "table")
 def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
     """Return the parts of the name that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` give.
 
-    A ``table`` such as "main.default.t" also gives the catalog and the schema, but the keys ``catalog`` and ``schema``
-    have precedence. If there is a ``table``, no part is taken from ``dagster/table_name``. Raises ConfigurationError if
-    ``table`` and ``dagster/table_name`` name different tables.
+    A name such as "main.default.t" also gives the catalog and the schema, but the keys ``catalog`` and ``schema`` have
+    precedence. Raises ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
     """
     named = {key: plain(value) for key, value in (metadata or {}).items()}
     table, shown = (str(named.get(key) or "") for key in ("table", "dagster/table_name"))
-    if table and shown and f".{shown}".endswith(f".{table}") is False:
+    if table and shown and not f".{shown}".endswith(f".{table}"):
         raise ConfigurationError(
             f"the metadata names two tables, 'table' {table!r} and 'dagster/table_name' {shown!r}: name one table"
         )
-    parts = _split(str(named.get("table") or named.get("dagster/table_name") or ""))
+    parts = _split(shown or table)  # if both are given, ``table`` is the end of ``shown``
     parts.update({part: str(named[part]) for part in ("schema", "catalog") if named.get(part)})
     return parts
 

@@ -100,6 +100,9 @@ def test_the_asset_key_names_the_table(server: LocalZerobus, table: str, zerobus
         ({}, {"table": "d.t", "catalog": "m"}, {"catalog": "c", "schema": "s"}, "m.d.t"),
         ({"table": "o"}, {"table": "d.t"}, {"catalog": "c", "schema": "s"}, "c.d.o"),
         ({"schema": "x"}, {"dagster/table_name": "m.d.t"}, {}, "m.x.t"),
+        ({}, {"table": "t", "dagster/table_name": "m.d.t"}, {"catalog": "c", "schema": "s"}, "m.d.t"),
+        ({}, {"table": "d.t", "dagster/table_name": "m.d.t"}, {}, "m.d.t"),
+        ({}, {"table": "t", "catalog": "x", "dagster/table_name": "m.d.t"}, {}, "x.d.t"),
     ],
 )
 def test_output_metadata_wins_over_the_definition_and_that_over_configuration_and_asset_key(
@@ -272,7 +275,7 @@ def folder_of(server: LocalZerobus, table: str) -> str:
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
 
 
-@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.Table.from_pydict])
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.Table.from_pydict, pa.RecordBatch.from_pydict])
 @pytest.mark.parametrize("partitions", [DAYS, dg.StaticPartitionsDefinition(["2026-01-01", "2026-01-02"])])
 def test_a_frame_over_several_partitions_is_split_by_the_column_that_partition_expr_names(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, make: Any, partitions: dg.PartitionsDefinition
