@@ -278,8 +278,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         is passed, progress is written to the step's log, and the figures are added to the step's materialization.
         Nothing is resumed: a retry sends every row again.
         """
-        step = None if context is None else Step.of(context, _asset_key(asset_key))
         with routed_errors(), ExitStack() as stack:
+            step = None if context is None else Step.of(context, _asset_key(asset_key))
             if step is not None:
                 stack.enter_context(core_logs_in(step.log))
             hook = None if step is None else progress_log(step.log)
