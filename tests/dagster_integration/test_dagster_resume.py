@@ -46,7 +46,26 @@ def run_twice(
     tags: dict[str, str] | None = None,
     launch: dict[str, Any] | None = None,
 ) -> str:
-    """Deliver in a run, re-execute it as the UI does, and return the log of the second run."""
+    """Deliver in a run, re-execute it as the UI does, and return the log of the second run, which must succeed."""
+    again = second_run(instance, zerobus, table, tags=tags, launch=launch)
+    assert again.is_success
+    return "\n".join(entry.user_message for entry in instance.all_logs(again.run_id))
+
+
+def was_successful(instance: dg.DagsterInstance, zerobus: ZerobusResource, table: str, tags: dict[str, str]) -> bool:
+    """Deliver in a run, re-execute it as the UI does, and return whether the second run was successful."""
+    return second_run(instance, zerobus, table, tags=tags, launch=None).is_success
+
+
+def second_run(
+    instance: dg.DagsterInstance,
+    zerobus: ZerobusResource,
+    table: str,
+    *,
+    tags: dict[str, str] | None,
+    launch: dict[str, Any] | None,
+) -> dg.DagsterRun:
+    """Deliver in a run, re-execute it as the UI does, and return the second run."""
     tags = {"table": table, **(tags or {})}
     config = {"ops": {"flights": {"config": launch or {}}}}
     definitions = dg.Definitions(assets=[flights], resources={"zerobus": zerobus}, executor=dg.in_process_executor)
@@ -56,8 +75,7 @@ def run_twice(
         job, parent_run_id=first.run_id, root_run_id=first.run_id, tags=tags, run_config=config
     )
     execute_run(InMemoryJob(job), again, instance)
-    assert instance.get_runs(dg.RunsFilter(run_ids=[again.run_id]))[0].is_success
-    return "\n".join(entry.user_message for entry in instance.all_logs(again.run_id))
+    return instance.get_runs(dg.RunsFilter(run_ids=[again.run_id]))[0]
 
 
 @pytest.mark.parametrize("are_files", [False, True], ids=["event log", "files"])
@@ -88,6 +106,33 @@ def test_a_re_execution_sends_the_rows_again_unless_resume_says_otherwise(  # no
     assert server.read(table).num_rows == 100 * times
     how = "a re-execution from failure of run" if tags else "a re-execution of run"
     assert (how in log) == (times == 1)
+
+
+@pytest.mark.parametrize(("resume", "succeeds"), [("always", True), ("retry", False)])
+def test_a_re_execution_of_a_delivery_that_was_not_finished_is_refused_unless_it_resumes(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    resume: str,
+    succeeds: bool,
+) -> None:
+    zerobus = zerobus_with(resume=resume, on_rematerialize="refuse")
+    assert was_successful(instance, zerobus, table, {"fails": "1"}) == succeeds
+    assert server.read(table).num_rows == 100
+
+
+@pytest.mark.parametrize("resume", ["always", "retry"])
+def test_a_re_execution_of_a_run_that_materialized_the_asset_is_refused(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    resume: str,
+) -> None:
+    zerobus = zerobus_with(resume=resume, on_rematerialize="refuse")
+    assert not was_successful(instance, zerobus, table, {})
+    assert server.read(table).num_rows == 100
 
 
 def test_with_always_a_new_run_still_is_a_delivery_of_its_own(
