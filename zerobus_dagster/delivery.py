@@ -177,7 +177,9 @@ class DagsterDelivery:
             resume=self.resume,
             is_evidence=refuses,
         )
-        return observations if self.checkpoint_uri is None else StepFileStore(self.checkpoint_uri, observations)
+        if self.checkpoint_uri is None:
+            return observations
+        return StepFileStore(self.checkpoint_uri, observations, call=self._on_host)
 
     def _check_partitions(self, records: Mapping[Any, Any]) -> None:
         expected = set(self.step.partitions)

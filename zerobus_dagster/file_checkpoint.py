@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from zerobus_core import Checkpoint, FileCheckpointStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .checkpoint import ObservationCheckpointStore
 
 __all__ = ["StepFileStore"]
@@ -21,21 +23,25 @@ class StepFileStore(FileCheckpointStore):
     and of fields of ``observations``, which is the store of the same delivery in the event log. If
     ``observations.is_evidence`` is set, the first checkpoint of the attempt that has durable rows is also saved in
     ``observations``, so that other runs learn from the event log that the table has rows of this delivery.
+
+    ``call`` calls a function that uses Dagster. In an async step, the methods of this store run in the delivery's
+    thread, and ``call`` switches to the thread of the event loop.
     """
 
-    def __init__(self, folder: str, observations: ObservationCheckpointStore) -> None:
+    def __init__(self, folder: str, observations: ObservationCheckpointStore, *, call: Callable[..., None]) -> None:
         step_key = observations.attempt.step_key
         which = [step_key, observations.table, observations.delivery, observations.partition]
         name = hashlib.blake2b(json.dumps(which).encode(), digest_size=16).hexdigest()
         super().__init__(f"{folder.rstrip('/')}/{observations.epoch}/{name}.json", epoch=observations.epoch)
         self._observations = observations
+        self._call = call
         self._is_found = False
         self.rows_durable = 0
 
     def load(self) -> Checkpoint | None:
         """See CheckpointStore."""
         found = super().load() if self._observations.resume != "never" else None
-        self._observations.report_resumed(found)
+        self._call(self._observations.report_resumed, found)
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -44,4 +50,4 @@ class StepFileStore(FileCheckpointStore):
         self.rows_durable = checkpoint.durable.rows
         if self._observations.is_evidence and self.rows_durable and not self._is_found:
             self._is_found = True
-            self._observations.save(checkpoint)
+            self._call(self._observations.save, checkpoint)

@@ -1,11 +1,13 @@
 """Async assets, and rows that are pushed as they come."""
 
 import asyncio
+import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -180,3 +182,59 @@ def test_a_bad_row_that_is_pushed_fails_the_step_without_a_retry(
     assert not run(flights, zerobus).success
     assert attempts == [0]
     assert ids(server, table) == []
+
+
+def test_a_step_of_several_assets_that_does_not_say_which_one_it_pushes_for_fails_without_a_retry(
+    table: str, zerobus: ZerobusResource
+) -> None:
+    attempts = []
+
+    @dg.multi_asset(specs=[dg.AssetSpec("one"), dg.AssetSpec("two")], retry_policy=dg.RetryPolicy(max_retries=2))
+    def both(context: dg.AssetExecutionContext, zerobus: ZerobusResource):
+        attempts.append(context.retry_number)
+        with zerobus.stream_manager(table, context=context):
+            pass
+
+    result = run(both, zerobus)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert "set asset_key to one of one, two" in str(failed.step_failure_data.user_failure_data)
+    assert attempts == [0]
+
+
+def test_an_async_step_with_checkpoints_in_files_calls_dagster_on_its_own_thread(
+    table: str, zerobus_with: Callable[..., ZerobusResource], instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    threads: dict[str, str] = {}
+
+    class Threads(logging.Handler):
+        """Notes the thread in which the step's log, or an observation, is written."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            threads[record.getMessage()] = str(record.threadName)
+
+    @dg.logger
+    def noting(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("noting", logging.DEBUG)
+        logger.addHandler(Threads())
+        return logger
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    async def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = await zerobus.aingest(context, table, pages(*ROWS), options={"source_version": "1"})
+        if context.retry_number == 0:
+            raise RuntimeError("after the delivery")
+        return result
+
+    zerobus = zerobus_with(on_rematerialize="refuse", checkpoint_uri=str(tmp_path / "checkpoints"))
+    definitions = dg.Definitions(
+        [flights], resources={"zerobus": zerobus}, loggers={"noting": noting}, executor=dg.in_process_executor
+    )
+    job = definitions.resolve_implicit_global_asset_job_def()
+    config = {"loggers": {"noting": {"config": {}}}}
+    assert job.execute_in_process(instance=instance, run_config=config, raise_on_error=False).success
+    written = {
+        text: {thread for message, thread in threads.items() if text in message}
+        for text in ("this is a retry of the step", "ASSET_OBSERVATION")
+    }
+    assert all(written.values()), "the log has both"
+    assert "zerobus-ingest" not in set().union(*written.values()), written
