@@ -161,6 +161,12 @@ class ZerobusDeliveryOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records, and return the receipt as a plain dict once every row is durable."""
+        try:
+            return self._result(context, self._receipt(context))
+        finally:  # a task that fails can have dead letters, too
+            without_failing(lambda: keep_links(context, self), "Storing the links for the task's page")
+
+    def _receipt(self, context: Context) -> Receipt:
         # Airflow's own alarm comes first; the deadline is for a source that suppresses the alarm's error.
         limit = self.execution_timeout
         stop = self._stop = StopRequest(
@@ -174,6 +180,7 @@ class ZerobusDeliveryOperator(BaseOperator):
             with timeout, LogGroup(self.log, f"Deliver to {self.table}"):
                 receipt = self._deliver(context, stop)
                 timeout.end()
+                return receipt
         except IngestInterruptedError as error:
             # The source caught the alarm's error, so the stop request ended the delivery instead.
             if timeout.has_passed and not self._is_killed:
@@ -185,7 +192,6 @@ class ZerobusDeliveryOperator(BaseOperator):
             if error.retryable or self._is_to_be_retried(error, context):
                 raise
             raise AirflowFailException(str(error)) from error
-        return self._result(context, receipt)
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
@@ -302,7 +308,6 @@ class ZerobusDeliveryOperator(BaseOperator):
         for outlet in self.outlets:
             if getattr(outlet, "uri", None) == self._asset_uri:
                 context["outlet_events"][outlet].extra = {"zerobus": result}
-        without_failing(lambda: keep_links(context, self), "Storing the links for the task's page")
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

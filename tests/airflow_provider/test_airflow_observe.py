@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from importlib import import_module
 from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator
-from zerobus_airflow.compat import AirflowFailException, AirflowSkipException, Stats
+from zerobus_airflow.assets import table_page_url
+from zerobus_airflow.compat import IS_AIRFLOW_3, AirflowFailException, AirflowSkipException, Stats
 from zerobus_airflow.links import dead_letters_page
 
 ROWS = [{"id": n, "note": f"row {n}"} for n in range(10)]
@@ -169,6 +172,30 @@ def test_the_link_to_dead_letters_is_there_once_there_are_some(push, target):
     operator = push(table=target.new_table(), records=[*ROWS, {"id": "x"}], options=letters)
     assert operator.receipt.rows_dead_lettered == 1
     assert operator.dead_letters == ""  # memory has no page
+
+
+@pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 computes and stores the links by itself")
+def test_a_task_that_fails_has_links_to_its_table_and_dead_letters(push, target, context, tmp_path, monkeypatch):
+    class Bucket(LocalFileSystem):
+        """A local folder in the place of a bucket."""
+
+        protocol = "gs"
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(str(path).replace("gs://bucket", str(tmp_path)))
+
+    monkeypatch.setitem(import_module("fsspec.registry")._registry, "gs", Bucket)
+    links = {}
+    context["ti"].xcom_push = lambda key, value: links.update({key: value})
+    table = target.new_table()
+    letters = {"on_bad_record": "dead_letter", "dead_letter_uri": "gs://bucket/bad.jsonl", "max_bad_records": 1}
+    with pytest.raises(AirflowFailException):
+        push(table=table, records=[*ROWS, {"id": "x"}, {"id": "y"}], options=letters)
+    assert links == {
+        "_link_CatalogExplorerLink": table_page_url(target.workspace.workspace_url, table),
+        "_link_DeadLettersLink": "https://console.cloud.google.com/storage/browser/_details/bucket/bad.jsonl",
+    }
 
 
 def test_execute_can_be_called_without_a_dag_as_unit_tests_do(push, target):
