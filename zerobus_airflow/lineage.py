@@ -59,10 +59,11 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 def file_datasets(source: Any) -> list[Any]:
     """Return an OpenLineage data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``.
 
-    ``source`` is one of these, a list of them, or a shard. A shard contains the source that it is a part of.
+    ``source`` is one of these, a list of them, or a shard. A shard contains the source that it is a part of, unless
+    that has a secret or a connection of its own: the list is empty then.
     """
     if isinstance(source, Mapping):  # a shard
-        source = source.get("source", [])
+        source = source.get("source") or []
     sources = source if isinstance(source, list | tuple) else [source]
     return [_file_dataset(item) for item in sources]
 

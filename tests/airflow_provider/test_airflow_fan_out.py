@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests import guarded_files  # noqa: F401 - registers a file system
 from tests.airflow_provider.conftest import needs_state
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, pool_arguments
 from zerobus_airflow.lineage import file_datasets
@@ -162,6 +163,12 @@ def test_secrets_in_uris_are_in_nothing_that_airflow_keeps_or_shows(airflow, tar
     lineage = repr(file_datasets(f"guarded://me:{secrets[0]}@host/x.csv?sig={secrets[1]}"))
     page = dead_letters_page(f"https://me:{secrets[0]}@host/x.jsonl?sig={secrets[1]}", "https://x.example")
     assert "S3CR3T" not in lineage + page
+
+
+def test_a_shard_that_does_not_contain_its_source_has_no_data_set(landing):
+    shards = split_source(f"guarded://me:S3CR3T@host{landing}/*.parquet", 2)
+    assert [shard["source"] for shard in shards] == [None, None]
+    assert [file_datasets(shard) for shard in shards] == [[], []]
 
 
 @pytest.mark.parametrize("on_empty", ["skip", "fail"])
