@@ -12,7 +12,6 @@ import json
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zerobus_core import Checkpoint, ConfigurationError, TransportError
@@ -41,7 +40,6 @@ __all__ = [
 # slice obeys the smaller limit, because the runs that resume and finish the slice write a little more.
 _MOST_BYTES = 60_000
 _HARD_LIMIT = 63_000
-_RETENTION = timedelta(days=3_650)
 _KEY = "zerobus/handoff/"
 # Seconds between writing the state and reading it again, so that a run that writes at the same moment is noticed.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
