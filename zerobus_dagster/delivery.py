@@ -78,7 +78,7 @@ class DagsterDelivery:
         the errors of ``ingest``; wrap the call in ``routed_errors``.
         """
         if self.on_rematerialize == "refuse":
-            self._on_host(refuse_rematerialization, self.step, self.table, self.resume)
+            self._on_host(refuse_rematerialization, self.step, self.table)
         stop = None if self.loop is None else self.loop.stop
         columns = {
             **column_metadata(TableSchema.fetch(self.workspace, self.table, stop=stop)),

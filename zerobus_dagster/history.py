@@ -16,7 +16,6 @@ from .metadata import receipts_in, table_in
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from .resume import Resume
     from .step import Step
 
 __all__ = ["OnRematerialize", "refuse_rematerialization"]
@@ -24,13 +23,13 @@ __all__ = ["OnRematerialize", "refuse_rematerialization"]
 OnRematerialize: TypeAlias = Literal["append", "refuse"]
 
 
-def refuse_rematerialization(step: Step, table: str, resume: Resume = "retry") -> None:
+def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
     The evidence is the latest materialization, if it was a delivery to ``table``, or an observation that rows are
-    durable in ``table``. The runs that this run re-executes from failure do not count. With ``resume="always"``, the
-    observations of all runs that this run re-executes do not count, because this run continues their deliveries; their
-    materializations do count. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery.
+    durable in ``table``. The runs that this run re-executes from failure do not count; those that it re-executes in
+    full do, whatever ``resume`` is. If the rows were deleted from the table, wipe the asset in the UI to allow the
+    delivery.
 
     Also raises ConfigurationError in an op, which has no materializations. Does nothing outside of a run.
     """
@@ -38,11 +37,9 @@ def refuse_rematerialization(step: Step, table: str, resume: Resume = "retry") -
         raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)
     if step.attempt is None:
         return
-    run, instance = step.attempt.run, step.attempt.instance
-    own = {one.run_id for one in tries_of(run, instance)}
-    resumed = {one.run_id for one in tries_of(run, instance, resume)}
+    own = {run.run_id for run in tries_of(step.attempt.run, step.attempt.instance)}
     for partition in step.partitions or (None,):
-        past = _Past(instance, step.asset_key, partition, table, own, resumed)
+        past = _Past(step.attempt.instance, step.asset_key, partition, table, own)
         if (run_id := past.delivered_by()) is not None:
             raise ConfigurationError(
                 f"{past} was delivered by run {run_id}; materializing it again would append the same rows once more. "
@@ -62,9 +59,7 @@ def refuse_rematerialization(step: Step, table: str, resume: Resume = "retry") -
 class _Past:
     """The deliveries to a table that other runs made for an asset, or for one of its partitions.
 
-    ``own`` has the ids of this run and of the runs that it re-executes from failure, and ``resumed`` those of the runs
-    whose deliveries this run continues. For a materialization and an observation, respectively, they are not other
-    runs.
+    ``own`` has the ids of this run and of the runs that it re-executes from failure. They are not other runs.
     """
 
     instance: DagsterInstance
@@ -72,7 +67,6 @@ class _Past:
     partition: str | None
     table: str
     own: Set[str]
-    resumed: Set[str]
 
     def __str__(self) -> str:
         asset = self.asset_key.to_user_string()
@@ -97,7 +91,7 @@ class _Past:
             event = record.asset_observation
             metadata = event.metadata if event is not None else {}
             has_rows = ROWS_DURABLE in metadata and metadata[ROWS_DURABLE].value
-            if has_rows and table_in(metadata) == self.table and record.run_id not in self.resumed:
+            if has_rows and table_in(metadata) == self.table and record.run_id not in self.own:
                 return record.run_id
         return None
 

@@ -47,26 +47,19 @@ def run_twice(
     launch: dict[str, Any] | None = None,
 ) -> str:
     """Deliver in a run, re-execute it as the UI does, and return the log of the second run, which must succeed."""
-    again = second_run(instance, zerobus, table, tags=tags, launch=launch)
+    again = second_run(instance, zerobus, tags={"table": table, **(tags or {})}, launch=launch)
     assert again.is_success
     return "\n".join(entry.user_message for entry in instance.all_logs(again.run_id))
-
-
-def was_successful(instance: dg.DagsterInstance, zerobus: ZerobusResource, table: str, tags: dict[str, str]) -> bool:
-    """Deliver in a run, re-execute it as the UI does, and return whether the second run was successful."""
-    return second_run(instance, zerobus, table, tags=tags, launch=None).is_success
 
 
 def second_run(
     instance: dg.DagsterInstance,
     zerobus: ZerobusResource,
-    table: str,
     *,
-    tags: dict[str, str] | None,
-    launch: dict[str, Any] | None,
+    tags: dict[str, str],
+    launch: dict[str, Any] | None = None,
 ) -> dg.DagsterRun:
     """Deliver in a run, re-execute it as the UI does, and return the second run."""
-    tags = {"table": table, **(tags or {})}
     config = {"ops": {"flights": {"config": launch or {}}}}
     definitions = dg.Definitions(assets=[flights], resources={"zerobus": zerobus}, executor=dg.in_process_executor)
     job = definitions.resolve_implicit_global_asset_job_def()
@@ -108,30 +101,18 @@ def test_a_re_execution_sends_the_rows_again_unless_resume_says_otherwise(  # no
     assert (how in log) == (times == 1)
 
 
-@pytest.mark.parametrize(("resume", "succeeds"), [("always", True), ("retry", False)])
-def test_a_re_execution_of_a_delivery_that_was_not_finished_is_refused_unless_it_resumes(
-    server: LocalZerobus,
-    table: str,
-    zerobus_with: Callable[..., ZerobusResource],
-    instance: dg.DagsterInstance,
-    resume: str,
-    succeeds: bool,
-) -> None:
-    zerobus = zerobus_with(resume=resume, on_rematerialize="refuse")
-    assert was_successful(instance, zerobus, table, {"fails": "1"}) == succeeds
-    assert server.read(table).num_rows == 100
-
-
 @pytest.mark.parametrize("resume", ["always", "retry"])
-def test_a_re_execution_of_a_run_that_materialized_the_asset_is_refused(
+@pytest.mark.parametrize("tags", [{"fails": "1"}, {}], ids=["after a failure", "after a success"])
+def test_refuse_refuses_a_re_execution_in_full_whatever_resume_is(
     server: LocalZerobus,
     table: str,
     zerobus_with: Callable[..., ZerobusResource],
     instance: dg.DagsterInstance,
     resume: str,
+    tags: dict[str, str],
 ) -> None:
     zerobus = zerobus_with(resume=resume, on_rematerialize="refuse")
-    assert not was_successful(instance, zerobus, table, {})
+    assert not second_run(instance, zerobus, tags={"table": table, **tags}).is_success
     assert server.read(table).num_rows == 100
 
 
