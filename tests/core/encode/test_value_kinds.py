@@ -331,3 +331,9 @@ def test_objects_are_written_into_text_columns_if_that_is_asked_for(record_forma
 def as_decimals(out: Any) -> bool:
     """Arrow has one type for the elements of a list, here DECIMAL."""
     return bool(json.loads(out["c"], parse_float=Decimal)["a"] == [Decimal(1), Decimal("1.50")])
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(5, "ns"), np.timedelta64(5, "s"), np.timedelta64(5)], ids=repr)
+@pytest.mark.parametrize("kind", ["BIGINT", "DOUBLE", "DECIMAL(10,2)", "DATE", "TIMESTAMP", "STRING", "VARIANT"])
+def test_a_duration_of_numpy_is_not_a_number(kind: str, value: Any) -> None:
+    assert "row 0, field v" in refusal(f"v {kind}", [{"v": value}])

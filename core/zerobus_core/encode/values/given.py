@@ -14,8 +14,8 @@ __all__ = ["parsable", "unwrapped"]
 def unwrapped(value: Any) -> Any:
     """Return the value inside an Enum member, a pydantic model, a well-known protobuf message or a NumPy scalar.
 
-    Any other value, and a ``datetime64``, is returned unchanged. Raises UnfitError for an UnfitValue, and if a model's
-    own code fails.
+    Any other value, and a ``datetime64`` or ``timedelta64``, is returned unchanged. Raises UnfitError for an
+    UnfitValue, and if a model's own code fails.
     """
     if isinstance(value, Enum):
         return unwrapped(value.value)
@@ -24,9 +24,10 @@ def unwrapped(value: Any) -> Any:
     if (inner := dumped(value)) is not value:  # such as pydantic's RootModel
         return unwrapped(inner)
     numpy = sys.modules.get("numpy")  # a NumPy scalar exists only if NumPy was imported
-    if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, numpy.datetime64):
-        return value.item()
-    return value
+    if numpy is None or not isinstance(value, numpy.generic):
+        return value
+    # The item of a time in nanoseconds is a plain number.
+    return value if isinstance(value, numpy.datetime64 | numpy.timedelta64) else value.item()
 
 
 def parsable(value: str, what: str, parse_text: bool) -> str:
