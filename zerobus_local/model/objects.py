@@ -34,7 +34,10 @@ class Column:
     type: DeltaType
     """CHAR and VARCHAR are ``"string"`` here; VARIANT is ``"variant"``, though it is stored as a string."""
     type_text: str
-    """The type in SQL, in lower case: ``"varchar(20)"``, ``"array<struct<x:int>>"``."""
+    """The type in SQL, such as ``"varchar(20)"`` or ``"array<struct<x:int>>"``.
+
+    It is in lower case, except that names of struct fields keep their case.
+    """
     nullable: bool = True
     position: int = 0
     comment: str | None = None
@@ -111,7 +114,7 @@ class Table:
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
-        """The Arrow schema with which the Delta table is read and written."""
+        """The Arrow form of ``delta_schema``."""
         return pa.schema(self.delta_schema.to_arrow())
 
     @cached_property
@@ -123,7 +126,10 @@ class Table:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
-        """Build a table from the parsed JSON of ``text``; ``path`` is the folder of the Delta table."""
+        """Build a table from ``plain``, the parsed form of the JSON in ``text``.
+
+        ``path`` is the folder of the Delta table.
+        """
         return cls(
             **plain
             | {
@@ -158,7 +164,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """An ALTER TABLE statement that was started, but perhaps not completed."""
+    """An ALTER TABLE or COMMENT ON TABLE statement that was started, but perhaps not completed."""
 
     table: Table
     """The table after the Delta commit."""
@@ -168,7 +174,7 @@ class Alteration:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Everything that the catalog stores. Immutable: a statement that changes the catalog creates a new state."""
+    """The content of ``catalog.json``. Immutable: a statement that changes the catalog creates a new state."""
 
     catalogs: dict[str, Namespace] = field(default_factory=dict)
     schemas: dict[str, Namespace] = field(default_factory=dict)
@@ -179,7 +185,7 @@ class State:
     def to_text(self) -> str:
         """Return the state as JSON, with the grants sorted.
 
-        Every statement writes the whole state. To save time, the JSON of each table and each grant is made only once.
+        Every change of the catalog writes the whole state. To save time, the JSON of tables and grants is cached.
         """
         begun = self.alteration
         parts = {
@@ -194,7 +200,10 @@ class State:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
-        """Build a state from the parsed JSON of ``to_text``; ``tables_folder`` contains the Delta tables' folders."""
+        """Build a state from ``plain``, the parsed form of the JSON that ``to_text`` returns.
+
+        ``tables_folder`` contains the Delta tables' folders.
+        """
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
         begun = plain.get("alteration")
         return cls(

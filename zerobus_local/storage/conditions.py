@@ -81,7 +81,10 @@ class Conditions:
 
 
 def check_condition(condition: str) -> None:
-    """Raise ConditionError if the text cannot be parsed as a condition. Does not check that its columns exist."""
+    """Raise ConditionError if the text cannot be parsed as SQL, or is too long or too deeply nested.
+
+    Does not check that the text is a condition, or that its columns exist.
+    """
     _translated(condition)
 
 

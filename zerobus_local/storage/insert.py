@@ -22,9 +22,9 @@ __all__ = ["insert_json_rows"]
 def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout: float = 60.0) -> int:
     """Store all ``rows`` (parsed JSON objects) or none, wait for the commit, and return the commit's version.
 
-    Raises InvalidRequest, which names record and field, for a row that does not fit the table; UnknownTable if the
-    table was just dropped; and TimeoutError after ``timeout`` seconds. After a TimeoutError it is unknown whether the
-    rows will be stored.
+    Raises InvalidRequest if there are too many rows, or if a row does not fit the table; UnknownTable if the table was
+    just dropped; the error of a commit that fails; and TimeoutError if the commit takes longer than ``timeout``
+    seconds. After a TimeoutError it is unknown whether the rows will be stored.
     """
     if len(rows) > MAX_RECORDS:
         raise InvalidRequest(f"{len(rows)} rows; a request can have at most {MAX_RECORDS}")

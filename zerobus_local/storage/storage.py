@@ -67,8 +67,9 @@ class Storage:
     def append_and_wait(self, table: Table, batch: pa.RecordBatch, *, timeout: float) -> int:
         """Append rows, wait for their commit, and return the commit's version.
 
-        Raises the error of a commit that fails, and TimeoutError after ``timeout`` seconds. After a TimeoutError it is
-        unknown whether the rows will be stored.
+        Raises the error of a commit that fails, and TimeoutError if the commit takes longer than ``timeout`` seconds.
+        After a TimeoutError it is unknown whether the rows will be stored. The time for which ``append`` blocks does
+        not count.
         """
         finished = threading.Event()
         result: list[int | Exception] = []

@@ -65,7 +65,7 @@ class Budget:
 
 
 class TableWriter(threading.Thread):
-    """Collects appends for ``commit_delay`` seconds after the first one, then commits them together."""
+    """Collects appends for at most ``commit_delay`` seconds, then commits them together."""
 
     def __init__(self, table: Table, catalog: Catalog, *, commit_delay: float, budget: Budget) -> None:
         super().__init__(name=f"zerobus-local-writer {table.full_name}", daemon=True)

@@ -14,7 +14,7 @@ __all__ = ["AckQueue", "Stored"]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A request whose rows are being stored.
+    """A request whose rows were passed to the storage.
 
     ``rows_so_far`` is the number of rows in the stream's requests up to and including this one.
     """

@@ -30,7 +30,7 @@ class StreamFaults:
 
     @property
     def any(self) -> bool:
-        """Whether any fault is on, for this stream or another one."""
+        """Whether any fault is on, even if it cannot affect this stream."""
         return self._faults.any
 
     def peek(self, action: str, message: int) -> Rule | None:

@@ -26,7 +26,7 @@ class Inbox(threading.Thread):
 
     When the queue is full, the thread stops reading, and HTTP/2 flow control makes the client wait. ``changed`` is the
     only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of the
-    stream, and notifies ``changed``.
+    stream or of its inbox, and notifies ``changed``.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults) -> None:
@@ -45,7 +45,7 @@ class Inbox(threading.Thread):
         self.broken: CutError | None = None
 
     def run(self) -> None:
-        """Read until the client has sent everything, the call ends, or ``stop`` is called."""
+        """Read until the client has sent everything, the call ends, a fault cuts it, or ``stop`` is called."""
         try:
             # Message 0 opens the stream. So the message that comes after message n has offset n.
             for message_number, message in enumerate(self._requests):
@@ -88,7 +88,7 @@ class Inbox(threading.Thread):
 
     @property
     def ended(self) -> bool:
-        """Whether the client will send nothing more, and every message was taken. The caller must hold ``changed``."""
+        """Whether no more messages will be read, and every message was taken. The caller must hold ``changed``."""
         return self._ended and not self._messages
 
     @property
@@ -100,8 +100,8 @@ class Inbox(threading.Thread):
     def take_at(self) -> float | None:
         """The time at which to take the messages; None if there are none.
 
-        If 64 KiB or more are waiting, or if no more messages can come, this is the time at which the first waiting
-        message arrived. Otherwise it is 5 ms after that time, so that small messages are taken together. The caller
+        If 64 KiB or more are waiting, or if no more messages can come, this is the time at which a message last arrived
+        in the empty queue. Otherwise it is 5 ms after that time, so that small messages are taken together. The caller
         must hold ``changed``.
         """
         if not self._messages:

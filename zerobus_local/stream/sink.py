@@ -37,7 +37,7 @@ class StreamSink:
         self._conditions: Conditions | None = None
 
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
-        """Raise RefusedRecordError for the first row that breaks a constraint or matches a ``refuse_records`` fault."""
+        """Raise RefusedRecordError if a row violates a constraint or matches a ``refuse_records`` fault."""
         if self._table.checks:
             self._engine().refuse_broken(batch, self._table.checks)
         rule = self._faults.peek("refuse_records", offset)

@@ -74,7 +74,7 @@ class StreamRecord:
         """Record that rows were acknowledged.
 
         ``rows_so_far`` is the number of rows that were acknowledged since the stream opened. ``received_at`` is
-        the time on the monotonic clock at which the last of these rows was received.
+        the time on the monotonic clock at which the last of these rows was decoded.
         """
         self._rows_acknowledged = rows_so_far
         self._latency = time.monotonic() - received_at
@@ -99,7 +99,7 @@ class StreamRecord:
 
 
 class Streams:
-    """The open streams, the last closed ones, and the last errors of refused and failed streams. Thread-safe."""
+    """The open streams, the last closed ones, and the last errors of streams and REST inserts. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the fields below
@@ -108,7 +108,7 @@ class Streams:
         self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_CLOSED)
 
     def on_opened(self, **identity: Any) -> StreamRecord:
-        """Add a new stream; the keyword arguments are the fields of its StreamStatistics that never change."""
+        """Add a new stream; ``identity`` has the constant fields of its StreamStatistics, except ``opened_at``."""
         record = StreamRecord(**identity)
         with self._lock:
             self._open[identity["stream_id"]] = record
@@ -123,7 +123,7 @@ class Streams:
                 self._closed.append(record)
 
     def on_failed(self, table: str, error: str) -> None:
-        """Keep the error of a stream that was refused or failed, so that the page shows it."""
+        """Keep an error of a stream or of a REST insert, so that the page shows it."""
         with self._lock:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 

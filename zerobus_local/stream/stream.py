@@ -2,8 +2,8 @@
 
 The rules of a stream:
 
-1. Offsets of a connection start at 0 and go up by one; any other offset ends the stream (error code 4002).
-2. A request is stored as a whole or refused as a whole.  All requests before a refused one are committed and
+1. Offsets of a stream's requests start at 0 and go up by one; any other offset ends the stream (error code 4002).
+2. A request is stored as a whole or refused as a whole. All requests before a refused one are committed and
    acknowledged first, so that the first unacknowledged request is the one that was refused.
 3. An acknowledgement covers all requests up to its offset. It is sent only after their rows are committed, and the
    offsets of successive acknowledgements never decrease.
@@ -55,7 +55,7 @@ _UNKNOWN_ERROR: Final = grpc.StatusCode.INTERNAL
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One ingest request: its offset on this connection, and its records in the protocol's form."""
+    """One ingest request: its offset in its stream, and its records in the protocol's form."""
 
     offset: int
     rows: int
@@ -70,9 +70,9 @@ class StreamProtocol(Protocol):
         """Return the request in a message; raise StatusError if the message is not a valid request."""
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """Return one row per record, for the records of one or more requests.
+        """Return the rows of one or more requests, in order; ``records`` are the records of all these requests.
 
-        Raises RefusedRecordError for the first bad record, with the record's index among the records of all requests.
+        Raises RefusedRecordError if a row does not fit the table, with the row's index among the rows of all requests.
         """
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
@@ -135,7 +135,7 @@ class ServedStream:
             self._inbox.changed.notify_all()
 
     def run(self) -> Iterator[bytes]:
-        """Yield ACKs and close signals until the client has sent everything and every request is acknowledged."""
+        """Yield ACKs and close signals until all requests are acknowledged and no more can come, or the call ends."""
         while True:
             self._settle()
             self._keep_time()
@@ -270,7 +270,10 @@ class ServedStream:
             )
 
     def _announce_close(self, offset: int) -> None:
-        """If a ``close_signal`` fault triggers, ask the client to close the stream, and end it after ``seconds``."""
+        """Apply a ``close_signal`` fault that triggers at ``offset``.
+
+        The client is asked at once to close the stream, and the stream ends after the ``seconds`` of the fault.
+        """
         rule = self._faults.trigger("close_signal", offset)
         if rule:
             self._signal_at = time.monotonic()
@@ -290,7 +293,7 @@ class ServedStream:
         return self._end is None and self._acks.uncommitted_bytes < _UNCOMMITTED_BYTES and now >= self._read_at
 
     def _wait(self) -> bool:
-        """Wait until there is something to do, and return True; return False when the stream has ended."""
+        """Wait until there is something to do, and return True; return False if the stream ends without an error."""
         with self._inbox.changed:
             while True:
                 if self._cancelled:
