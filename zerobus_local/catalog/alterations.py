@@ -21,8 +21,8 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 def planned(table: Table, statement: AlterTable) -> _Plan:
     """Return the table's catalog entry after ``statement``, and a function that makes the Delta commit.
 
-    Nothing is changed until that function is called. Both ``planned`` and that function raise a LocalZerobusError if
-    the change is impossible.
+    Nothing is changed until that function is called. ``planned`` raises a LocalZerobusError if the change is
+    impossible. The function raises InvalidRequest if a new constraint is invalid, or if a row violates it.
     """
     return _PLANS[type(statement)](table, statement)
 

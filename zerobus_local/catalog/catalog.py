@@ -1,6 +1,6 @@
 """Unity Catalog in a folder: catalogs, schemas, tables and grants, and the Delta tables behind them.
 
-``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically. After a crash, ``settle``
+``catalog.json`` holds everything but the rows and the principals, and is replaced atomically. After a crash, ``settle``
 completes the interrupted statement or undoes it:
 
 * For CREATE TABLE and DROP, ``catalog.json`` decides which tables exist. CREATE TABLE builds the Delta table in a

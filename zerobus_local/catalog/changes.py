@@ -30,7 +30,7 @@ def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
 
 
 def describe(table: Table) -> pa.Table:
-    """Return the result of DESCRIBE: name, type and comment of each column, as Databricks shows them.
+    """Return the result of DESCRIBE: name, type and comment of each column.
 
     The type of a NOT NULL column ends in ``not null``.
     """

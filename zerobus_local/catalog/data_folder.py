@@ -1,4 +1,4 @@
-"""Lets only one process at a time use a data folder. A server also stores its addresses in the folder."""
+"""Lets only one server or command at a time change a data folder. A server stores its addresses in the folder."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _PATIENCE_UNANNOUNCED = 30.0
 
 
 class FolderInUseError(LocalZerobusError):
-    """Another process is using the folder."""
+    """Another server or command is using the folder."""
 
 
 class DataFolderLock:
     """A lock on a data folder, held from construction until ``release``, or until the process ends in any way.
 
-    If another process holds the lock, the constructor waits. It waits at most 1 second if that process is a running
-    server, and at most 30 seconds otherwise: for a command, or for a server that is starting or stopping. If the lock
-    is still held after that time, the constructor raises FolderInUseError.
+    If the lock is already held, the constructor waits. It waits at most 1 second if a running server holds the lock,
+    and at most 30 seconds otherwise: for a command, or for a server that is starting or stopping. If the lock is still
+    held after that time, the constructor raises FolderInUseError.
     """
 
     def __init__(self, data: Path) -> None:
@@ -49,7 +49,7 @@ class DataFolderLock:
             raise
 
     def announce(self, addresses: dict[str, Any]) -> None:
-        """Write the server's addresses into the folder, so that other processes can find the server."""
+        """Write the server's addresses and credentials into the folder, so that other processes can use the server."""
         write_atomically(self._data / _ADDRESS, json.dumps(addresses).encode(), mode=0o600)
 
     def withdraw(self) -> None:
@@ -74,9 +74,9 @@ class DataFolderLock:
 
 
 def running_server(data: Path) -> dict[str, Any] | None:
-    """Return the addresses of the server that runs on this folder, or None.
+    """Return what the server that runs on this folder has announced, or None if no server runs there.
 
-    A server that died can leave its addresses behind. They are ignored, because a dead server no longer holds the lock.
+    A server that died can leave its addresses behind. They are ignored if no process holds the lock.
     """
     announced = _announced(data)
     if announced is None:

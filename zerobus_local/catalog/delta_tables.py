@@ -76,7 +76,7 @@ def put_in_place(table: Table) -> None:
 def definition(path: Path) -> str:
     """Return a digest of the table's columns, constraints and comment.
 
-    ALTER TABLE and COMMENT ON TABLE change the digest; commits of rows do not.
+    The digest changes if ALTER TABLE or COMMENT ON TABLE changes the Delta table; commits of rows do not change it.
     """
     delta = DeltaTable(path)
     metadata = delta.metadata()

@@ -31,8 +31,8 @@ def last_rows(table: Table, version: int, files: pa.Table) -> list[dict[str, Any
     """Return the last rows of the table, at most five, the newest row first.
 
     ``files`` are the files of the table at ``version``. The rows come from the files that the last commits added. If
-    one of these commits changed or deleted rows, or if its log entry or one of its files is gone, the rows come from
-    the files that were modified last.
+    these commits added no rows, if one of them changed or deleted rows, or if its log entry or one of its files is
+    gone, the rows come from the files that were modified last.
     """
     try:
         found = _rows_of_files(table, _added(table, version))

@@ -20,8 +20,7 @@ __all__ = ["dataset_at"]
 def dataset_at(path: Path) -> ds.Dataset:
     """Return a dataset of the current version of the Delta table in this folder; no rows are read yet.
 
-    Fields of structs are nullable in the dataset's schema, as they are in the files: pyarrow before 20 refuses to read
-    them as NOT NULL.
+    Fields of structs are nullable in the dataset's schema, because pyarrow before 20 refuses to read them as NOT NULL.
     """
     delta = DeltaTable(path)
     files = SubTreeFileSystem(str(path), LocalFileSystem())

@@ -31,8 +31,8 @@ def first_rows(dataset: Dataset, rows: int) -> pa.Table:
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     """Return one dict per row, by column name.
 
-    A date or time that Python cannot represent, such as one after the year 9999, becomes a text: its type, followed by
-    "out of Python's range".
+    A value becomes a text if it is or contains a date or time that Python cannot represent, such as one after the year
+    9999. The text is the type of the value, followed by "out of Python's range".
     """
     columns = [_plain_column(column) for column in rows.columns]
     return [dict(zip(rows.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]

@@ -83,9 +83,9 @@ class Tokens:
     ) -> Identity:
         """Return the principal of the token; raise Unauthenticated if the token is not valid.
 
-        If a table is given, also check that the token was issued for that table with ``privileges``, and that the
-        principal still has the grants that Zerobus needs. If one of these two checks fails, raise PermissionDenied
-        with code 4024.
+        If a table is given, also check that the token was issued for that table with ``privileges``, and, if the table
+        exists, that the principal still has the grants that Zerobus needs. If one of these two checks fails, raise
+        PermissionDenied with code 4024.
         """
         claims = self._claims(token)
         try:

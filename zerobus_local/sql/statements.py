@@ -162,7 +162,7 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """SELECT. ``sql`` is written for the query engine: in it, ``tables[n]`` is called ``table_n``."""
+    """SELECT, or the VALUES of an INSERT, in SQL for the query engine: there, ``tables[n]`` is called ``table_n``."""
 
     sql: str
     tables: tuple[TableName, ...]

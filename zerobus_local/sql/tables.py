@@ -21,7 +21,7 @@ _CLUSTERING = {"Cluster", "ClusterProperty", "ClusteredByProperty"}
 
 
 def create_table(create: exp.Create) -> CreateTable:
-    """Return the statement for a CREATE TABLE; raise InvalidRequest if Zerobus could not write to the table."""
+    """Return the statement for a CREATE TABLE; raise InvalidRequest if it is invalid or not supported here."""
     if not isinstance(create.this, exp.Schema) or create.args.get("expression"):
         raise InvalidRequest(
             f"CREATE TABLE {create.this.sql(dialect='databricks')} has no columns: write CREATE TABLE "
@@ -57,7 +57,7 @@ def create_table(create: exp.Create) -> CreateTable:
 def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns:
     """Return the statement for an ALTER TABLE … ADD COLUMN.
 
-    Raises InvalidRequest if a new column is NOT NULL, or if its definition has a CHECK, FIRST or AFTER.
+    Raises InvalidRequest if the definition of a new column is invalid, or has NOT NULL, CHECK, FIRST or AFTER.
     """
     for definition in definitions:
         if definition.args.get("position"):

@@ -166,7 +166,7 @@ class _Words:
             self._fail(word)
 
     def name(self) -> str:
-        """Consume an identifier, quoted or not, and return it; raise InvalidRequest if something else comes next."""
+        """Consume the next word and return it, without backticks; raise InvalidRequest for a string or at the end."""
         token = self._peek()
         if token is None or token.token_type == TokenType.STRING or not token.text.strip():
             self._fail("a name")
