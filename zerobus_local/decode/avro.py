@@ -47,7 +47,10 @@ _DECODING_ERRORS: Final = (EOFError, ValueError, IndexError, KeyError, TypeError
 
 
 class AvroDecoder:
-    """Decodes Avro records; the constructor raises StatusError if ``schema_json`` does not fit the table."""
+    """Decodes Avro records.
+
+    The constructor raises StatusError if ``schema_json`` is invalid or does not fit the table.
+    """
 
     def __init__(self, shape: TableShape, schema_json: str) -> None:
         self._shape = shape

@@ -1,7 +1,8 @@
 """The last step of every decoder: converts columns from the wire to columns of the Delta table.
 
-All casts are checked: a value that does not fit is refused with its record and field, never wrapped, rounded or
-replaced by NULL. Columns are converted as a whole; single records are looked at only to find the bad one.
+All casts are checked: a value that does not fit is refused with its record and field, never wrapped or replaced by
+NULL. The only exception is a number for a FLOAT or DOUBLE column, which can be rounded. Columns are converted as a
+whole; single records are looked at only to find the bad one.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
     """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
 
     A NULL struct with NOT NULL fields is also refused, because it has no values for these fields. The Delta writer
-    does the same.
+    does the same. Structs inside of arrays and maps are not checked here.
     """
     if not field.nullable and array.null_count:
         raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, but the record has no value")

@@ -69,7 +69,7 @@ class Decoder(Protocol):
     """Decodes records to a batch of the table's ``open_schema``."""
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
-        """Return one row per record, in order; raise RefusedRecordError for the first bad record."""
+        """Return one row per record, in order; raise RefusedRecordError if a record does not fit the table."""
 
 
 def check_sizes(records: list[bytes]) -> None:

@@ -91,7 +91,10 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
 
 
 def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type
-    """Return whether the Delta type accepts the inferred type. Does not check the range of the values."""
+    """Return whether a column of the inferred type can be used for the Delta type; if not, the values are checked.
+
+    Does not check the range of the values.
+    """
     if pa.types.is_null(inferred):
         return True
     if isinstance(delta, dict):
@@ -136,8 +139,9 @@ def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
     """Return the members of a record; those that do not fit are collected in the rescue column as one object.
 
     A member does not fit if the table has no column with the member's name, or if the value does not fit the column's
-    type. In the second case, raises _MisfitError if the column is NOT NULL. The object in the rescue column has the
-    names and values that were sent, as in the example in Databricks' documentation.
+    type. The object in the rescue column has the names and values that were sent, as in the example in Databricks'
+    documentation. Raises _MisfitError if the record has a member for the rescue column itself, or if a value does not
+    fit a NOT NULL column.
     """
     assert shape.rescue is not None
     if shape.rescue in value:
@@ -212,7 +216,8 @@ def _fitted_nested(value: Any, delta: dict[str, Any], path: str) -> Any:
 def _map_key(key: str, delta: Any, path: str) -> Any:
     """Convert a JSON key, which is always a string, to the map's key type.
 
-    The string is used as it is for STRING, DECIMAL and BINARY (base64). For any other type it is parsed as JSON.
+    For STRING, the string itself is the key. For DECIMAL and BINARY (base64), it is converted as a value of that type
+    is. For any other type, it is first parsed as JSON.
     """
     if delta == "string":
         return key

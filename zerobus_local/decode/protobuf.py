@@ -3,6 +3,7 @@
 Protobuf parsers ignore unknown fields. So a field would be lost silently if the descriptor lacks it or gives it another
 wire type. According to its documentation, the service refuses unknown fields. To refuse them too, this decoder encodes
 each decoded record again: if the length differs from that of the received record, it checks the record field by field.
+It does not check the messages inside of maps.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ __all__ = ["ProtobufDecoder"]
 class ProtobufDecoder:
     """Decodes protobuf records of the message type that ``descriptor``, a serialized DescriptorProto, describes.
 
-    The constructor raises StatusError (8001) if the message type does not fit the table.
+    The constructor raises StatusError if ``descriptor`` is invalid, and with code 8001 if the message type does not fit
+    the table.
     """
 
     def __init__(self, shape: TableShape, descriptor: bytes) -> None:
@@ -65,10 +67,11 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Return the path of the first field that does not fit the descriptor, and the problem; None if all fields fit.
+    """Return the path of the first field that does not fit the descriptor, and the problem; None if none is found.
 
     A field whose number is missing from the descriptor has no name. For such a field, the path of the message that
-    contains it is returned; this path is None for a field at the top level of the record.
+    contains it is returned; this path is None for a field at the top level of the record. The entries of maps
+    are not searched.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):

@@ -45,7 +45,7 @@ _KINDS: Final = {
 def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
     """Return the stream's message type, in which all references to nested types are full names (package ``PACKAGE``).
 
-    Raises StatusError (8001) if the message type does not fit the table.
+    Raises StatusError if ``descriptor`` is invalid, and with code 8001 if the message type does not fit the table.
     """
     message = _parsed(shape.table, descriptor)
     _check_message(shape, message)

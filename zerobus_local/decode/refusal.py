@@ -10,7 +10,7 @@ _MAX_REASON: Final = 300  # characters
 
 
 class RefusedRecordError(Exception):
-    """One record does not fit the table, so its whole batch is refused.
+    """One record does not fit the table, so its whole request is refused.
 
     ``record`` is the index of the bad record among the records that were decoded together.
     """

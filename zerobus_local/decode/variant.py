@@ -1,7 +1,8 @@
 """Converts VARIANTs from Arrow (a struct of two binaries) to the JSON text that the local tables store.
 
-The encoding is Parquet's "Variant Binary Encoding", version 1. Decimals become JSON numbers with all digits. Values
-that JSON cannot express become text: binaries (base64), dates and timestamps (ISO 8601), times, and UUIDs.
+The encoding is Parquet's "Variant Binary Encoding", version 1. Decimals become JSON numbers with all digits. Some
+values become text, because JSON has no type for them: binaries (base64), dates and timestamps (ISO 8601, with digits up
+to microseconds), times, and UUIDs. NaN and infinite numbers become null.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
     """Return the JSON text of each row, or NULL if the struct is NULL.
 
-    Raises RefusedRecordError, with ``name`` as the field, for the first row that is not a VARIANT.
+    Raises RefusedRecordError, with ``name`` as the field, for the first row that cannot be decoded as a VARIANT.
     """
     texts: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):

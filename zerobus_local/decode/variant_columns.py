@@ -15,7 +15,7 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
     ``stored`` is the column's type in the table. Where ``column`` has a struct and ``stored`` has text, the struct is a
     VARIANT. All fields of the result are nullable, and nulls stay nulls. Raises RefusedRecordError, with ``name`` as
-    the field, for a row that is not a VARIANT.
+    the field, for a value that cannot be decoded as a VARIANT.
     """
     kind = column.type
     if pa.types.is_struct(kind):

@@ -52,7 +52,7 @@ class Opener(Protocol):
     name: str
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read the first message of a stream; raise StatusError if the schema in it does not fit the table."""
+        """Read the first message of a stream; raise StatusError if it is invalid or does not fit the table."""
 
 
 class CallServer:

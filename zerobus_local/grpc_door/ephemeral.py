@@ -33,7 +33,7 @@ class EphemeralOpener:
     name = "grpc"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read ``create_stream``; raise StatusError if the schema in it does not fit the table."""
+        """Read ``create_stream``; raise StatusError if it is invalid, or if the schema in it does not fit the table."""
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
             raise invalid_error(
@@ -76,7 +76,10 @@ class EphemeralProtocol:
         self._decoder = decoder
 
     def parse(self, message: bytes) -> Request:
-        """Parse an ingest request, which must have at least one record of the stream's type."""
+        """Parse an ingest request; raise StatusError if it is invalid.
+
+        A request must have an offset, and 1 to ``MAX_RECORDS`` records of the stream's type.
+        """
         request = _parsed(message)
         kind = request.WhichOneof("payload")
         if kind == "ingest_record_batch":

@@ -1,9 +1,9 @@
 """Zerobus's form of Arrow Flight ``DoPut``: the client sends Arrow IPC frames, the server answers with JSON.
 
 The first frame is the schema. The first answer is the ready signal: offset -1 and 0 records. Each later frame is one
-record batch, and its ``app_metadata`` is ``{"offset_id": N}``. N is 0 for the first batch of a connection, and
+record batch, and its ``app_metadata`` is ``{"offset_id": N}``. N is 0 for the first batch of a stream, and
 increases by one with each batch. Each answer has ``ack_up_to_offset``, and ``ack_up_to_records``, which is the number
-of rows acknowledged since the connection began. Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK
+of rows acknowledged since the stream began. Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK
 1.10.0.
 """
 
@@ -70,7 +70,7 @@ class FlightProtocol:
     def parse(self, message: bytes) -> Request:
         """Return the request in a frame; raise StatusError if the frame is invalid.
 
-        A frame must have one record batch of the stream's schema, with at least one row.
+        A frame must have one record batch of the stream's schema, with 1 to ``MAX_RECORDS`` rows.
         """
         frame = _parsed(message)
         offset = _offset(frame.app_metadata)
@@ -96,7 +96,7 @@ class FlightProtocol:
         return Request(offset, batch.num_rows, [batch], len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """Return the batches as one batch of the table's schema."""
+        """Return the batches as one batch with the columns of the table."""
         whole = records[0] if len(records) == 1 else pa.Table.from_batches(records).combine_chunks().to_batches()[0]
         if whole.nbytes > MAX_RECORD_BYTES:
             _refuse_large_rows(whole)

@@ -2,8 +2,8 @@
 
 If the schema does not fit, the error's ErrorInfo lists the causes. The rules and the names of the causes come from the
 service's documentation for Arrow Flight and from the SDK's error details. The types are the service's canonical ones
-(``rust/sdk/src/schema.rs`` in SDK 1.10.0): a DECIMAL is sent as text, and text and binary columns can also have Arrow's
-large or view types.
+(``rust/sdk/src/schema.rs`` in SDK 1.10.0): a DECIMAL is sent as text. Text and binary columns can also have Arrow's
+large or view types, and arrays can be large lists.
 """
 
 from __future__ import annotations

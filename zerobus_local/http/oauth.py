@@ -130,10 +130,11 @@ def _basic(header: str) -> tuple[str, str] | None:
 
 
 def _subject(call: Call, form: dict[str, str]) -> tuple[str, float]:
-    """Return the id of the principal that the form's JWT is for, and the lifetime in seconds for a new token.
+    """Return the principal's id and the lifetime in seconds for a new token, from the form of a token exchange.
 
-    The new token expires no later than the JWT. The JWT's signature is not checked, because there is no identity
-    provider here that could be asked for keys.
+    The principal is the form's ``client_id`` or, if the form has none, the JWT's ``sub``. The new token expires no
+    later than the JWT. The JWT's signature is not checked, because there is no identity provider here that could be
+    asked for keys.
     """
     if form.get("subject_token_type") != _JWT:
         raise _OAuthError(400, "invalid_request", f"subject_token_type must be {_JWT}")

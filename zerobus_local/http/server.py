@@ -30,7 +30,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Serves an ASGI app from ``start`` until ``stop``, which can be called twice."""
+    """Serves an ASGI app from ``start`` until ``stop``. Calling ``stop`` again is harmless."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         self._listener = listener
