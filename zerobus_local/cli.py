@@ -1,6 +1,6 @@
 """The command line ``zerobus-local``.
 
-``env`` and ``faults`` send requests to a running server. ``create-table``, ``sql`` and ``create-principal`` work on the
+``env`` and ``faults`` need a running server. ``create-table``, ``sql`` and ``create-principal`` work on the
 data folder: through the folder's server if one is running or starting, and directly otherwise. ``tables`` and ``head``
 read the folder. A command that fails shows one clear line and exits with code 1 (2 for wrong use of the command line).
 """

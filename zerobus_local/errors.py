@@ -8,7 +8,7 @@ Each error has the code that Databricks uses over REST (``{"error_code": …, "m
     ├── NotFound              404
     │   └── UnknownTable      404
     ├── Unauthenticated       401   no token, or an invalid or expired one
-    └── PermissionDenied      403   the token is valid, but a grant is missing (Zerobus error code 4024)
+    └── PermissionDenied      403   the principal or its token lacks a permission (for a stream: code 4024)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class LocalZerobusError(Exception):
-    """Base class of the local service's errors; the message says what is wrong, where, and what to do."""
+    """Base class of the local service's errors; the message says what is wrong and, if possible, what to do."""
 
     http_status: ClassVar[int] = 500
     error_code: ClassVar[str] = "INTERNAL_ERROR"
@@ -53,27 +53,27 @@ class AlreadyExists(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class NotFound(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The named object does not exist: a catalog, schema, column, constraint, principal, fault or route."""
+    """The named object does not exist: a catalog, schema, column, constraint, principal, fault or file."""
 
     http_status = 404
     error_code = "NOT_FOUND"
 
 
 class UnknownTable(NotFound):
-    """No table has that name."""
+    """No table has that name, or the table was dropped and created again."""
 
     error_code = "TABLE_DOES_NOT_EXIST"
 
 
 class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The credentials are missing or wrong, or the token is malformed, forged, expired or revoked."""
+    """The token is missing, malformed, forged, expired or revoked, or its principal does not exist."""
 
     http_status = 401
     error_code = "UNAUTHENTICATED"
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The principal lacks a grant. ``code`` is the Zerobus error code (4024), or None if the error has none."""
+    """The principal or its token lacks a permission. ``code`` is the Zerobus error code (4024) or None."""
 
     http_status = 403
     error_code = "PERMISSION_DENIED"

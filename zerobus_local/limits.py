@@ -21,14 +21,14 @@ class Limits:
     """Limits and delays of each stream; None means no limit. All times are in seconds.
 
     The service documents limits of 100,000 rows and 100 MB per second for each stream. By default, the local server
-    does not limit these rates. The constructor raises ValueError for invalid values.
+    does not limit these rates. The constructor raises ValueError for a value that is out of range.
     """
 
     rows_per_second: float | None = None
     bytes_per_second: float | None = None
     #: delay added between the commit and the acknowledgement
     ack_delay: float = 0.0
-    #: delay added between the call and the answer to create_stream
+    #: delay added before the answer that opens the stream
     open_delay: float = 0.0
     #: age at which a stream is ended, with UNAVAILABLE and code 6002
     max_stream_life: float | None = _STREAM_LIFE

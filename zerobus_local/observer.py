@@ -50,7 +50,7 @@ class Observer:
         self._history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
 
     def table(self, table: Table) -> TableView | None:
-        """Return the current state of the table; None if it cannot be read because it is being dropped."""
+        """Return the current state of the table; None if it cannot be read, for example because it is being dropped."""
         with self._lock:
             try:
                 delta = self._deltas.get(table.table_id)

@@ -20,7 +20,8 @@ _HIGHEST_PORT = 65_535
 class ServerOptions:
     """Options of ``LocalZerobus.start``.
 
-    For an invalid option, the constructor raises InvalidRequest, which names the option.
+    For an invalid option, the constructor raises InvalidRequest, which names the option. The faults and the files for
+    TLS are checked only when a server starts.
     """
 
     host: str = "127.0.0.1"

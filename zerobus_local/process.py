@@ -35,7 +35,7 @@ _ENDING = 30.0  # seconds to wait for the end of a child that has closed stdout,
 
 
 class LocalZerobusProcess:
-    """A child process that runs ``zerobus-local serve``, with methods and properties named as in LocalZerobus.
+    """A child process that runs ``zerobus-local serve``, with most of the methods and properties of LocalZerobus.
 
     The child ends when this process ends, even if this process is killed. The child's log is ``server.log`` in the data
     folder.

@@ -38,9 +38,8 @@ __all__ = ["LocalZerobus"]
 class LocalZerobus:
     """A running Zerobus service on a data folder, in threads of this process.
 
-    ``with LocalZerobus.start(folder) as server:`` stops the service at the end of the block. The folder stores
-    everything: a service that is later started on the same folder has the same tables, rows, principals and grants.
-    Thread-safe.
+    ``with LocalZerobus.start(folder) as server:`` stops the service at the end of the block. A service that is later
+    started on the same folder has the same tables, rows, principals and grants. Thread-safe.
     """
 
     def __init__(self, service: Service, data: Path, closing: ExitStack) -> None:
@@ -56,8 +55,8 @@ class LocalZerobus:
         The folder is created if it does not exist. ``changes`` are fields of ServerOptions, such as ``host`` or
         ``grpc_port``; they replace the same fields of ``options``.
 
-        Raises InvalidRequest for an invalid option, FolderInUseError if another server uses the folder, and OSError if
-        a port is taken.
+        Raises InvalidRequest for an invalid option, FolderInUseError if another server or command uses the folder, and
+        OSError if a port is taken.
         """
         options = replace(options or ServerOptions(), **changes)
         data = Path(data_dir).resolve()
@@ -151,7 +150,7 @@ class LocalZerobus:
     def stop(self) -> None:
         """Commit the rows that were received, end the streams and close the ports; can be called twice.
 
-        Afterwards ``read`` still works, but calls that would change the folder raise LocalZerobusError.
+        Afterwards ``read`` still works, but ``sql``, ``create_table`` and ``create_principal`` raise LocalZerobusError.
         """
         self._is_stopped = True
         self._closing.close()

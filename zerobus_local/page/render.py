@@ -1,4 +1,4 @@
-"""Renders the page as HTML. Every text that comes from outside this module is escaped."""
+"""Renders the page as HTML. Every text that comes from a user or a client is escaped."""
 
 from __future__ import annotations
 
@@ -236,7 +236,10 @@ def _folded(key: str, summary: str, inner: str) -> str:
 def _table(
     caption: str, head: Iterable[str], rows: list[str], nothing: str, *, numbers: Container[str] = frozenset()
 ) -> str:
-    """Return a table; ``numbers`` are the headings of the columns that are aligned to the right."""
+    """Return a table, or the text ``nothing`` if there are no rows.
+
+    ``numbers`` are the headings of the columns that are aligned to the right.
+    """
     if not rows:
         return f'<p class="nothing">{escape(nothing)}</p>' if nothing else ""
     cells = "".join(f'<th scope="col"{_RIGHT if text in numbers else ""}>{escape(text)}</th>' for text in head)
