@@ -1,4 +1,4 @@
-"""The parts of the service that the gRPC server and the HTTP server share."""
+"""The parts of a running service, for ``LocalZerobus`` and the HTTP handlers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Decodes the records of a request to an Arrow batch of the table's schema; a bad record raises an error.
 
-A decoder is built once per stream, from the message that opens the stream. If that message has a schema, it is compared
-with the table's columns while the decoder is built. A decoder keeps no state between calls, so that the records of
-several requests can be decoded together.
+A decoder is built once for each stream or REST insert. If the message that opens a stream has a schema, this schema is
+compared with the table's columns while the decoder is built. A decoder keeps no state between calls, so that the
+records of several requests can be decoded together.
 """
 
 from __future__ import annotations

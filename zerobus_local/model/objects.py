@@ -48,7 +48,7 @@ class Column:
 
     @property
     def is_rescue(self) -> bool:
-        """Whether the service fills this column with the members of JSON records that do not fit the table."""
+        """Whether the column has the tag and the type of a rescue column, and is nullable."""
         return RESCUE_TAG in self.tags and self.type == "variant" and self.nullable
 
     def delta_field(self, *, stored: bool) -> dict[str, Any]:

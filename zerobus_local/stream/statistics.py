@@ -128,7 +128,7 @@ class Streams:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 
     def statistics(self) -> tuple[StreamStatistics, ...]:
-        """Return snapshots of the open streams, oldest first, and then of the last closed streams, newest first."""
+        """Return snapshots of the open streams, oldest first, and then of closed streams, the last closed one first."""
         with self._lock:
             records = [*self._open.values(), *reversed(self._closed)]
         return tuple(record.statistics() for record in records)
