@@ -2,8 +2,7 @@
 
 Protobuf parsers ignore unknown fields. So a field would be lost silently if the descriptor lacks it or gives it another
 wire type. According to its documentation, the service refuses unknown fields. To refuse them too, this decoder encodes
-each decoded record again: if the length differs from that of the received record, it checks the record field by field.
-It does not check the messages inside of maps.
+each decoded record again: if the bytes differ from those of the received record, it checks the record field by field.
 """
 
 from __future__ import annotations
@@ -54,13 +53,13 @@ class ProtobufDecoder:
         return conform(columns, len(records), self._shape)
 
     def _refuse_unknown(self, records: list[bytes], decoded: pa.RecordBatch) -> None:
-        again = pc.binary_length(self._handler.record_batch_to_array(decoded))
-        lengths = pa.array(map(len, records), again.type)
-        if again.equals(lengths):
+        again = self._handler.record_batch_to_array(decoded)
+        received = pa.array(records, again.type)
+        if again.equals(received):
             return
-        # A different length does not prove an unknown field: a client can also encode the same message in another way,
-        # for example with packed numbers, or with map entries that leave out default values.
-        for index in pc.indices_nonzero(pc.not_equal(again, lengths)).to_pylist():
+        # Other bytes do not prove an unknown field: a client can also encode the same message in another way, for
+        # example with packed numbers, or with map entries that leave out default values.
+        for index in pc.indices_nonzero(pc.not_equal(again, received)).to_pylist():
             unknown = _first_unknown(self._message.FromString(records[index]), "")
             if unknown is not None:
                 raise RefusedRecordError(index, *unknown)
@@ -70,8 +69,8 @@ def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
     """Return the path of the first field that does not fit the descriptor, and the problem; None if none is found.
 
     A field whose number is missing from the descriptor has no name. For such a field, the path of the message that
-    contains it is returned; this path is None for a field at the top level of the record. The entries of maps
-    are not searched.
+    contains it is returned; this path is None for a field at the top level of the record. The entries of a
+    map are messages with the fields ``key`` and ``value``.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
@@ -80,7 +79,7 @@ def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
             return f"{prefix}{known.name}", f"was sent as wire type {unknown.wire_type}, but the descriptor has another"
         return prefix.rstrip(".") or None, f"has a field number {unknown.field_number} that the descriptor lacks"
     for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
+        if field.message_type is None:
             continue
         parts = value if _is_repeated(field) else [value]
         for part in parts:
@@ -96,15 +95,14 @@ def _is_repeated(field: Any) -> bool:
 
 
 def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
-    """Return ptars' handler, which converts records to Arrow, and the Python class of the message type."""
-    file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
-    file.message_type.append(message)
-    pool = descriptor_pool.DescriptorPool()
+    """Return ptars' handler, which converts records to Arrow, and a Python class that can read the records.
+
+    In the Python class, a map is a repeated field of entries, because protobuf drops the unknown fields of map entries.
+    """
     try:
-        pool.Add(file)
-        descriptor = pool.FindMessageTypeByName(f"{PACKAGE}.{message.name}")
+        descriptor = _added(message)
         handler = ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
-        return handler, message_factory.GetMessageClass(descriptor)
+        return handler, message_factory.GetMessageClass(_added(_without_maps(message)))
     except (TypeError, KeyError, ValueError) as error:
         raise invalid_error(f"descriptor_proto for table {table} is not a valid message: {error}") from error
     except StatusError:
@@ -114,3 +112,23 @@ def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, 
         if type(error).__name__ != "PanicException":
             raise
         raise invalid_error(f"descriptor_proto for table {table} cannot be used: {error}") from None
+
+
+def _added(message: descriptor_pb2.DescriptorProto) -> Any:
+    """Return the descriptor of the message type, from a new pool."""
+    file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
+    file.message_type.append(message)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool.FindMessageTypeByName(f"{PACKAGE}.{message.name}")
+
+
+def _without_maps(message: descriptor_pb2.DescriptorProto) -> descriptor_pb2.DescriptorProto:
+    """Return a copy in which every map is a repeated field of entries, which has the same encoding."""
+    copy = descriptor_pb2.DescriptorProto()
+    copy.CopyFrom(message)
+    nested = [_without_maps(inner) for inner in message.nested_type]
+    del copy.nested_type[:]
+    copy.nested_type.extend(nested)
+    copy.options.ClearField("map_entry")
+    return copy
