@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .refusal import RefusedRecordError
 from .variant import variant_texts
 
 __all__ = ["with_variant_texts"]
@@ -14,8 +15,8 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
     """Return ``column`` with JSON text in place of every VARIANT.
 
     ``stored`` is the column's type in the table. Where ``column`` has a struct and ``stored`` has text, the struct is a
-    VARIANT. All fields of the result are nullable, and nulls stay nulls. Raises RefusedRecordError, with ``name`` as
-    the field, for a value that cannot be decoded as a VARIANT.
+    VARIANT. All fields of the result are nullable, nulls stay nulls, and large lists become lists. Raises
+    RefusedRecordError, with the row and with ``name`` as the field, for a value that cannot be decoded as a VARIANT.
     """
     kind = column.type
     if pa.types.is_struct(kind):
@@ -27,16 +28,25 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
             for field, member in zip(kind, column.flatten(), strict=True)
         ]
         return pa.StructArray.from_arrays(members, names=[field.name for field in kind], mask=column.is_null())
-    if pa.types.is_list(kind):
-        return pa.ListArray.from_arrays(_offsets(column), with_variant_texts(column.flatten(), stored.value_type, name))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.ListArray.from_arrays(_offsets(column), _elements(column, column.flatten(), stored.value_type, name))
     if pa.types.is_map(kind):
         # Read the map as a list: a list's flatten() leaves out the entries outside of a slice or in a null map.
         listed = pa.list_(column.values.type)
         buffers = column.buffers()[:2]
         lists = pa.ListArray.from_buffers(listed, len(column), buffers, offset=column.offset, children=[column.values])
         keys, items = lists.flatten().flatten()
-        return pa.MapArray.from_arrays(_offsets(lists), keys, with_variant_texts(items, stored.item_type, name))
+        return pa.MapArray.from_arrays(_offsets(lists), keys, _elements(lists, items, stored.item_type, name))
     return column
+
+
+def _elements(lists: pa.Array, elements: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
+    """Convert the elements of all lists; an error has the row of the list that contains the bad element."""
+    try:
+        return with_variant_texts(elements, stored, name)
+    except RefusedRecordError as error:
+        row = pc.list_parent_indices(lists)[error.record].as_py()
+        raise RefusedRecordError(row, name, error.reason) from error
 
 
 def _offsets(column: pa.Array) -> pa.Array:
