@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import struct
+
+import pyarrow as pa
 import pytest
 from google.protobuf import descriptor_pb2
 
 from zerobus_local.catalog.catalog import Catalog
 from zerobus_local.decode.decoder import TableShape
+from zerobus_local.decode.json import JsonDecoder
 from zerobus_local.decode.protobuf import ProtobufDecoder
 from zerobus_local.decode.refusal import RefusedRecordError
+from zerobus_local.decode.variant_columns import with_variant_texts
 
 _Field = descriptor_pb2.FieldDescriptorProto
+VARIANT = pa.struct([("metadata", pa.binary()), ("value", pa.binary())])
 
 
 @pytest.fixture
@@ -50,3 +57,60 @@ def test_a_protobuf_field_that_would_be_lost_in_a_map_or_by_its_length_refuses_i
     with pytest.raises(RefusedRecordError, match=reason) as refused:
         decoder.decode([*good, record])
     assert (refused.value.record, refused.value.field) == (2, path)
+
+
+@pytest.mark.parametrize("more", ["other INT", "price DECIMAL(5,2)"])
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "path"),
+    [
+        ("FLOAT", "3.4028235e38", "1e300", "f"),
+        ("FLOAT", "1.5", "-3.4028236e38", "f"),
+        ("ARRAY<FLOAT>", "[1.5]", "[1.5, 1e39]", "f[1]"),
+        ("STRUCT<x: FLOAT>", '{"x": 1.5}', '{"x": 1e39}', "f.x"),
+        ("FLOAT", "1.5", "1" + "0" * 40, "f"),
+    ],
+)
+def test_a_json_number_too_large_for_float_refuses_its_record(shape, more, kind, good, bad, path):
+    decoder = JsonDecoder(shape(f"f {kind}, {more}"))
+    records = [f'{{"f": {value}}}'.encode() for value in (good, good, bad)]
+    assert decoder.decode(records[:2]).num_rows == 2
+    with pytest.raises(RefusedRecordError, match="too large for FLOAT") as refused:
+        decoder.decode(records)
+    assert (refused.value.record, refused.value.field) == (2, path)
+
+
+def encoded(value: bytes) -> dict[str, bytes]:
+    return {"metadata": b"\x01\x00\x00", "value": value}
+
+
+@pytest.mark.parametrize("value", [b"\x1c" + struct.pack("<d", math.nan), b"\x38" + struct.pack("<f", -math.inf)])
+def test_a_variant_with_a_number_that_json_lacks_is_refused(value):
+    column = pa.array([encoded(b"\x0c\x01"), encoded(value)], VARIANT)
+    with pytest.raises(RefusedRecordError, match="stores a VARIANT as JSON text") as refused:
+        with_variant_texts(column, pa.string(), "v")
+    assert refused.value.record == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        (pa.list_(VARIANT), pa.list_(pa.string())),
+        (pa.large_list(VARIANT), pa.list_(pa.string())),
+        (pa.list_(pa.large_list(VARIANT)), pa.list_(pa.list_(pa.string()))),
+        (pa.map_(pa.string(), VARIANT), pa.map_(pa.string(), pa.string())),
+    ],
+)
+def test_a_bad_variant_in_an_array_or_map_is_refused_with_its_row(sent, stored):
+    good, bad = encoded(b"\x0c\x01"), encoded(b"")
+
+    def row(*values: object) -> list[object]:
+        if pa.types.is_map(sent):
+            return [(str(index), value) for index, value in enumerate(values)]
+        return [list(values)] if pa.types.is_nested(sent.value_type) and sent.value_type != VARIANT else list(values)
+
+    rows = [row(good, good), None, row(good), row(), row(good, good)]
+    texts = [row("1", "1"), None, row("1"), row(), row("1", "1")]
+    assert with_variant_texts(pa.array(rows, sent), stored, "v").to_pylist() == texts
+    with pytest.raises(RefusedRecordError, match="is not a VARIANT") as refused:
+        with_variant_texts(pa.array([*rows, row(good, bad)], sent), stored, "v")
+    assert refused.value.record == 5

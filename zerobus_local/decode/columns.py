@@ -40,11 +40,30 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
     if column.type == field.type:
         return column
     try:
-        return _converted(column, field.type)
+        return _checked(column, field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        record = first_failing(column, lambda part: _converted(part, field.type)) or 0
+        record = first_failing(column, lambda part: _checked(part, field.type)) or 0
         reason = _why_not(column.slice(record, 1), field.type) or str(error)
         raise RefusedRecordError(record, field.name, f"{reason}; the column is {field.type}") from error
+
+
+def _checked(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    converted = _converted(column, kind)
+    if _overflows(column, converted):
+        raise pa.ArrowInvalid("a number is too large for 32 bits")
+    return converted
+
+
+def _overflows(column: pa.Array, converted: pa.Array) -> bool:
+    """Return whether a finite number became infinite in a FLOAT column; Arrow's casts do not check this."""
+    kind = converted.type
+    if pa.types.is_struct(kind) and pa.types.is_struct(column.type):
+        return any(_overflows(column.field(f.name), converted.field(f.name)) for f in column.type)
+    if pa.types.is_list(kind) and pa.types.is_list(column.type):
+        return _overflows(column.flatten(), converted.flatten())
+    if not pa.types.is_float32(kind) or not pa.types.is_float64(column.type):
+        return False
+    return bool(pc.any(pc.and_not(pc.is_inf(converted), pc.is_inf(column))).as_py())
 
 
 def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -123,7 +142,7 @@ def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
 
 def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
     try:
-        _converted(column, kind)
+        _checked(column, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         return str(error)
     return None

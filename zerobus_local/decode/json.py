@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ __all__ = ["JsonDecoder", "json_columns"]
 
 # Wider than any DECIMAL; the default context rounds to 28 digits.
 _WIDE: Final = Context(prec=80)
+# The smallest number that becomes infinite when it is rounded to 32 bits.
+_TOO_LARGE: Final = 2.0**128 - 2.0**103
 _INTEGERS: Final = {
     "byte": 8,
     "short": 16,
@@ -191,7 +194,7 @@ def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one l
     if delta.startswith("decimal"):
         return _decimal(value, delta, path)
     if delta in {"float", "double"} and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _number(value, delta, path)
     if delta == "boolean" and isinstance(value, bool):
         return value
     if delta in {"string", "binary", "variant"} and isinstance(value, str):
@@ -242,6 +245,13 @@ def _integer(value: Any, delta: str, path: str) -> int:
     if not -limit <= value < limit:
         raise _MisfitError(path, f"{value} is out of range for {delta.upper()} ({-limit} to {limit - 1})")
     return value
+
+
+def _number(value: float, delta: str, path: str) -> float:
+    number = float(value)
+    if delta == "float" and not math.isinf(number) and abs(number) >= _TOO_LARGE:
+        raise _MisfitError(path, f"{value} is too large for FLOAT, which has 32 bits")
+    return number
 
 
 def _decimal(value: Any, delta: str, path: str) -> Decimal:

@@ -2,12 +2,14 @@
 
 The encoding is Parquet's "Variant Binary Encoding", version 1. Decimals become JSON numbers with all digits. Some
 values become text, because JSON has no type for them: binaries (base64), dates and timestamps (ISO 8601, with digits up
-to microseconds), times, and UUIDs. NaN and infinite numbers become null.
+to microseconds), times, and UUIDs. NaN and infinite numbers are refused, because JSON
+has neither.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import uuid
 from collections.abc import Callable
@@ -29,10 +31,15 @@ _WIDE: Final = Context(prec=80)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class _NotFiniteError(Exception):
+    """A number of a VARIANT is NaN or infinite."""
+
+
 def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
     """Return the JSON text of each row, or NULL if the struct is NULL.
 
-    Raises RefusedRecordError, with ``name`` as the field, for the first row that cannot be decoded as a VARIANT.
+    Raises RefusedRecordError, with ``name`` as the field, for the first row that cannot be decoded as a VARIANT, or
+    that has NaN or an infinite number.
     """
     texts: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):
@@ -42,6 +49,9 @@ def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
         try:
             names = _names(value["metadata"])
             texts.append(orjson.dumps(_value(value["value"], names, 0)).decode())
+        except _NotFiniteError as error:
+            reason = f"contains {error}, which zerobus-local cannot store: it stores a VARIANT as JSON text"
+            raise RefusedRecordError(row, name, reason) from error
         except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
             raise RefusedRecordError(row, name, f"is not a VARIANT in Parquet's binary encoding: {error!r}") from error
     return pa.array(texts, pa.string())
@@ -110,6 +120,16 @@ def _unpacked(form: str) -> Callable[[bytes], Any]:
     return lambda data: struct.unpack_from(form, data)[0]
 
 
+def _finite(form: str) -> Callable[[bytes], float]:
+    def decode(data: bytes) -> float:
+        number: float = struct.unpack_from(form, data)[0]
+        if not math.isfinite(number):
+            raise _NotFiniteError(number)
+        return number
+
+    return decode
+
+
 def _decimal(width: int) -> Callable[[bytes], orjson.Fragment]:
     def decode(data: bytes) -> orjson.Fragment:
         unscaled = int.from_bytes(_exactly(data[1:], width), "little", signed=True)
@@ -136,14 +156,14 @@ _PRIMITIVES: Final[dict[int, Callable[[bytes], Any]]] = {
     4: _unpacked("<h"),
     5: _unpacked("<i"),
     6: _unpacked("<q"),
-    7: _unpacked("<d"),
+    7: _finite("<d"),
     8: _decimal(4),
     9: _decimal(8),
     10: _decimal(16),
     11: lambda data: (date(1970, 1, 1) + timedelta(days=struct.unpack_from("<i", data)[0])).isoformat(),
     12: lambda data: _moment(data, per_second=1_000_000, zone=True),
     13: lambda data: _moment(data, per_second=1_000_000, zone=False),
-    14: _unpacked("<f"),
+    14: _finite("<f"),
     15: lambda data: base64.b64encode(_sized(data)).decode(),
     16: lambda data: _sized(data).decode(),
     17: lambda data: str(timedelta(microseconds=struct.unpack_from("<q", data)[0])),
