@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 from zerobus_local import AlreadyExists, InvalidRequest, LocalZerobusError, NotFound, UnknownTable
 from zerobus_local.catalog.catalog import Catalog
 from zerobus_local.catalog.reading import dataset_at
+from zerobus_local.catalog.rows import plain_rows, plain_values
 
 EVERY_TYPE = """
 CREATE TABLE main.default.every_type (
@@ -333,3 +334,29 @@ def test_a_check_as_long_as_the_bounds_allow_holds(catalog: Catalog) -> None:
     write_deltalake(delta, pa.table({"x": pa.array([1], pa.int32())}), mode="append")
     with pytest.raises(DeltaError):
         write_deltalake(delta, pa.table({"x": pa.array([-1], pa.int32())}), mode="append")
+
+
+def test_a_select_with_two_columns_of_one_name_is_refused_where_one_would_be_lost(catalog: Catalog) -> None:
+    rows = catalog.execute("SELECT a.x, b.x FROM (SELECT 1 AS x) a, (SELECT 2 AS x) b")[0].rows
+    assert rows is not None
+    with pytest.raises(InvalidRequest, match="several columns of the result are called x: rename them with AS"):
+        plain_rows(rows)
+    assert plain_values(rows) == [(1, 2)]
+
+
+def test_a_table_name_can_have_255_characters(catalog: Catalog) -> None:
+    names = ["n" * 230, "n" * 254 + "a", "n" * 254 + "b"]
+    for name in names:
+        catalog.execute(f"CREATE TABLE main.default.{name} (id BIGINT)")
+    for name in names:
+        path = catalog.table(f"main.default.{name}").path
+        assert DeltaTable(path).version() == 0
+        assert {folder.name for folder in path.parent.iterdir()} == set(names)
+
+
+def test_the_name_of_a_column_constraint_is_checked_and_can_be_dropped(catalog: Catalog) -> None:
+    with pytest.raises(InvalidRequest, match="constraint name 'bad name' cannot be used"):
+        catalog.execute("CREATE TABLE main.default.t (x INT CONSTRAINT `bad name` CHECK (x > 0))")
+    catalog.execute("CREATE TABLE main.default.t (x INT CONSTRAINT `Good` CHECK (x > 0))")
+    assert [check.name for check in catalog.table("main.default.t").checks] == ["good"]
+    catalog.execute("ALTER TABLE main.default.t DROP CONSTRAINT `Good`")

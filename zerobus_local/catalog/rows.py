@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidRequest
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.dataset import Dataset
 
-__all__ = ["first_rows", "plain_rows"]
+__all__ = ["first_rows", "plain_rows", "plain_values"]
 
 
 def first_rows(dataset: Dataset, rows: int) -> pa.Table:
@@ -29,13 +31,23 @@ def first_rows(dataset: Dataset, rows: int) -> pa.Table:
 
 
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return one dict per row, by column name.
+    """Return one dict per row, by column name; raise InvalidRequest if two columns have the same name.
+
+    The values are those of ``plain_values``.
+    """
+    names = rows.schema.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidRequest(f"several columns of the result are called {', '.join(twice)}: rename them with AS")
+    return [dict(zip(names, values, strict=True)) for values in plain_values(rows)]
+
+
+def plain_values(rows: pa.Table | pa.RecordBatch) -> list[tuple[Any, ...]]:
+    """Return one tuple per row.
 
     A value becomes a text if it is or contains a date or time that Python cannot represent, such as one after the year
     9999. The text is the type of the value, followed by "out of Python's range".
     """
-    columns = [_plain_column(column) for column in rows.columns]
-    return [dict(zip(rows.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return list(zip(*map(_plain_column, rows.columns), strict=True))
 
 
 def _plain_column(column: pa.ChunkedArray | pa.Array) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
-from ..catalog.rows import plain_rows
+from ..catalog.rows import plain_values
 from ..errors import InvalidRequest, LocalZerobusError, PermissionDenied
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _shown(result: Result) -> dict[str, Any]:
         {"name": field.name, "position": position, "type_text": str(field.type)}
         for position, field in enumerate(rows.schema)
     ]
-    values = [[_text(value) for value in row.values()] for row in plain_rows(rows)]
+    values = [[_text(value) for value in row] for row in plain_values(rows)]
     return {
         "manifest": {
             "format": "JSON_ARRAY",
