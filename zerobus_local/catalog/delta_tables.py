@@ -33,6 +33,8 @@ __all__ = [
     "set_comment",
 ]
 
+_LONGEST_IN_FOLDER = 150  # characters of a table name in the name of a temporary folder
+
 
 def create(table: Table) -> None:
     """Create an empty Delta table in a temporary folder; call ``put_in_place`` next.
@@ -40,7 +42,7 @@ def create(table: Table) -> None:
     Deletes temporary folders that a crash has left for a table of this name. Raises InvalidRequest if delta-rs refuses
     the table's definition.
     """
-    for left_over in table.path.parent.glob(f".{table.path.name}.*"):
+    for left_over in table.path.parent.glob(f"{_made_name(table)}.*"):
         remove(left_over)
     folder = _made_in(table)
     folder.mkdir(parents=True)
@@ -140,5 +142,16 @@ def _add_check(delta: DeltaTable, check: Check) -> None:
 
 
 def _made_in(table: Table) -> Path:
-    """Return the temporary folder for creating a table; its name starts with a dot, which no table name does."""
-    return table.path.with_name(f".{table.path.name}.{table.table_id}")
+    """Return the temporary folder for creating a table."""
+    return table.path.with_name(f"{_made_name(table)}.{table.table_id}")
+
+
+def _made_name(table: Table) -> str:
+    """Return the start of the names of the table's temporary folders. It starts with a dot, which no table name does.
+
+    File systems allow 255 characters, so a hash replaces the end of a long table name.
+    """
+    name = table.path.name
+    if len(name) <= _LONGEST_IN_FOLDER:
+        return f".{name}"
+    return f".{name[:_LONGEST_IN_FOLDER]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
