@@ -141,8 +141,8 @@ def _column(definition: exp.ColumnDef, position: int) -> tuple[Column, list[Chec
                 default = constraint.kind.this.sql(dialect="databricks")
                 notes.append(f"column {name}: Zerobus does not apply DEFAULT {default}; a missing value becomes NULL")
             case exp.CheckColumnConstraint():
-                own_name = constraint.args.get("this")
-                checks.append(Check(f"{own_name or f'{name}_check'}".lower(), constraint.kind.this.sql("databricks")))
+                own = checked_name("constraint", constraint.name) if constraint.args.get("this") else f"{name}_check"
+                checks.append(Check(own.lower(), constraint.kind.this.sql("databricks")))
             case exp.PrimaryKeyColumnConstraint():
                 notes.append(f"column {name}: PRIMARY KEY is not enforced, as on Databricks")
             case other:
