@@ -36,7 +36,8 @@ Parameters that choose streams and messages:
   starting when the rule is added.
 * ``message``: an offset or a list of offsets, counted from 0 in each stream; every message if left out.
 * ``probability`` and ``seed``: trigger at random. The outcome depends only on the seed, the table and the numbers of
-  the stream and the message, not on timing.
+  the stream and the message, not on timing. Requests for tokens and REST inserts belong to no stream; instead, each
+  rule counts the requests for each table to which it applies.
 * ``times``: trigger at most this many times.
 """
 
@@ -115,7 +116,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.action, str) or self.action not in ACTIONS:
-            raise ValueError(f"unknown fault {self.action!r}; known faults are {', '.join(sorted(ACTIONS))}")
+            raise _unknown_action_error(self.action)
         for name in ("stream", "message"):
             value = getattr(self, name)
             if value is not None:
@@ -157,9 +158,11 @@ class Rule:
         if action is None:
             raise ValueError(f"a fault needs an action, one of {', '.join(sorted(ACTIONS))}")
         conditions = {"action", "table", "stream", "message", "probability", "seed", "times"}
-        allowed = conditions | ACTIONS.get(str(action), frozenset())
-        unknown = sorted(set(data) - allowed)
-        if unknown and str(action) in ACTIONS:
+        if str(action) not in ACTIONS:
+            raise _unknown_action_error(action)
+        allowed = conditions | ACTIONS[str(action)]
+        unknown = sorted(map(str, set(data) - allowed))
+        if unknown:
             raise ValueError(
                 f"fault {action} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(allowed))}"
             )
@@ -169,6 +172,10 @@ class Rule:
         """Return plain data: the action, and all parameters that differ from the defaults."""
         data = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
+
+
+def _unknown_action_error(action: object) -> ValueError:
+    return ValueError(f"unknown fault {action!r}; known faults are {', '.join(sorted(ACTIONS))}")
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...]:
@@ -202,6 +209,7 @@ class _Active:
     rule: Rule
     base: Counter[str]
     triggered: int = 0
+    requests: Counter[str] = field(default_factory=Counter)  # those that belong to no stream, by table
 
 
 @dataclass
@@ -233,6 +241,8 @@ class Faults:
         elif parameters:
             raise TypeError(f"pass a rule or its parameters to add, not both: {rule!r} and {parameters!r}")
         if not isinstance(rule, Rule):
+            if not isinstance(rule, Mapping):
+                raise ValueError(f"the fault {rule!r} is neither a Rule nor a dict")  # noqa: TRY004  # data, not code
             rule = Rule.from_dict(rule)
         with self._lock:
             number = self._state.next_id
@@ -317,6 +327,9 @@ def _meets(active: _Active, table: str, stream: int | None, message: int | None)
         return False
     if rule.probability >= 1:
         return True
+    if stream is None:
+        active.requests[table] += 1
+        message = active.requests[table]
     # The same string seeds the same random numbers in every process. The hash of a tuple differs between processes.
     chance = random.Random(f"{rule.seed}/{table}/{nth}/{message}")  # noqa: S311  # chance, not secrets
     return chance.random() < rule.probability
