@@ -5,13 +5,23 @@ from __future__ import annotations
 import logging
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import pytest
 from zerobus.sdk.shared import ZerobusException
 
 from zerobus_local import faults
+from zerobus_local.decode.decoder import TableShape
+from zerobus_local.decode.json import JsonDecoder
 from zerobus_local.faults import ACTIONS, Faults, Rule
+from zerobus_local.grpc_door.admission import Admission
+from zerobus_local.grpc_door.call import CallServer
+from zerobus_local.grpc_door.ephemeral import EphemeralOpener, EphemeralProtocol
+from zerobus_local.grpc_door.messages import JSON, SERVICE
+from zerobus_local.limits import Limits
+from zerobus_local.stream.statistics import Streams
 
 
 def batch(offset: int, *ids: int) -> dict[str, object]:
@@ -229,6 +239,58 @@ def test_chance_depends_on_seed_stream_and_message_only():
     assert 200 < len(forwards) < 400
 
 
+@pytest.mark.parametrize("action", ["token_status", "throttle"])
+def test_chance_differs_between_requests_that_belong_to_no_stream(action):
+    def struck(seed: int) -> list[bool]:
+        rules = Faults([{"action": action, "probability": 0.3, "seed": seed}])
+        return [rules.trigger(action, "t") is not None for _ in range(1000)]
+
+    assert struck(1) == struck(1) != struck(2)
+    assert 200 < sum(struck(1)) < 400
+
+
+def test_a_refused_call_uses_up_no_faults(door, table):
+    door.faults.add(action="cut", at="mid_message", times=1)
+    refused = door.raw(table, headers=[("x-databricks-zerobus-table-name", table)])
+    refused.send(create_stream={"table_name": table, "record_type": 2})
+    assert refused.refusal().code() is grpc.StatusCode.UNAUTHENTICATED
+    assert injected(door) == []
+
+
+class BrokenProtocol(EphemeralProtocol):
+    def decode(self, records):
+        raise RuntimeError("a bug")
+
+
+class BrokenOpener(EphemeralOpener):
+    def open(self, first_message, table, stream_id):
+        opened = super().open(first_message, table, stream_id)
+        return replace(opened, protocol=BrokenProtocol(JSON, JsonDecoder(TableShape.of(table))))
+
+
+def test_a_stream_that_ends_with_an_unexpected_exception_has_an_error(door, table):
+    streams = Streams()
+    calls = CallServer(
+        admission=Admission(door.catalog, door.tokens, door.faults),
+        storage=door.storage,
+        limits=Limits(),
+        streams=streams,
+        create_timeout=30,
+    )
+    handler = grpc.stream_stream_rpc_method_handler(
+        lambda requests, context: calls.serve(BrokenOpener(), requests, context)
+    )
+    server = grpc.server(ThreadPoolExecutor())
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"EphemeralStream": handler}),))
+    door.port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stream = door.opened(table)
+    stream.send(ingest_record_batch=batch(0, 1))
+    assert stream.refusal().code() is grpc.StatusCode.INTERNAL
+    server.stop(0).wait()
+    assert [record.error for record in streams.statistics()] == ["internal error of zerobus-local: RuntimeError: a bug"]
+
+
 def test_a_rule_is_the_same_after_a_round_through_json():
     rule = Rule(action="cut", at="after_commit", table="a.b.c", stream=(1, 2), message=(3,), probability=0.5, times=2)
     assert Rule.from_dict(rule.as_dict()) == rule
@@ -264,6 +326,9 @@ def test_a_rule_is_the_same_after_a_round_through_json():
         ({"action": "refuse_records", "predicate": "(" * 2_000 + "id = 1" + ")" * 2_000}, "nested too deeply"),
         ({"action": "cut", "table": 5}, "table"),
         ({"action": "cut", "times": "x"}, "times"),
+        ({"action": "nope", "foo": 1}, "unknown fault 'nope'"),
+        ({"action": "cut", 1: 2}, "fault cut has no parameter 1"),
+        ("cut", "'cut' is neither a Rule nor a dict"),
     ],
 )
 def test_a_rule_that_cannot_be_says_why(rule, text):

@@ -100,7 +100,7 @@ class CallServer:
             cut_connection(context)
         except Exception as error:  # noqa: BLE001  # the edge of the call: this client gets a status, other calls go on
             _log.exception("stream on %s failed", call.table_name)
-            text = f"internal error of zerobus-local: {type(error).__name__}: {error}"
+            text = _internal_error_text(error)
             self._streams.on_failed(call.table_name, text)
             context.abort(grpc.StatusCode.INTERNAL, text)
 
@@ -108,7 +108,7 @@ class CallServer:
         try:
             self._admission.admit(call, context)
         except StatusError:
-            self._let_it_finish_sending(requests, call)
+            self._let_it_finish_sending(requests)
             raise
         faults = StreamFaults(self._admission.faults, call.table_name, call.number)
         inbox = Inbox(requests, max_bytes=_INBOX_BYTES, faults=faults)
@@ -153,15 +153,18 @@ class CallServer:
         except CutError:
             error = "connection cut by a fault"
             raise
+        except Exception as failure:
+            error = _internal_error_text(failure)
+            raise
         finally:
             with self._lock:
                 self._running.discard(stream)
             self._streams.on_closed(stream_id, error)
 
-    def _let_it_finish_sending(self, requests: Iterator[bytes], call: Call) -> None:
+    def _let_it_finish_sending(self, requests: Iterator[bytes]) -> None:
         # Without this wait, a client that is still sending its first message would see the call end without a status.
-        faults = StreamFaults(self._admission.faults, call.table_name, call.number)
-        inbox = Inbox(requests, max_bytes=_INBOX_BYTES, faults=faults)
+        # No faults: a call that is refused anyway must not use them up.
+        inbox = Inbox(requests, max_bytes=_INBOX_BYTES, faults=None)
         inbox.start()
         with inbox.changed:
             inbox.changed.wait_for(lambda: inbox.filled or inbox.ended, _REFUSAL_WAIT)
@@ -178,3 +181,7 @@ class CallServer:
         raise StatusError(
             grpc.StatusCode.DEADLINE_EXCEEDED, f"no first message within {self._create_timeout:g} s of the call"
         )
+
+
+def _internal_error_text(error: Exception) -> str:
+    return f"internal error of zerobus-local: {type(error).__name__}: {error}"
