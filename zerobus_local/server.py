@@ -130,7 +130,7 @@ class LocalZerobus:
 
     def expire_tokens(self) -> None:
         """Make the server reject every token that was issued before this call."""
-        self._service.tokens.expire_all()
+        self._running().tokens.expire_all()
 
     def describe(self) -> dict[str, str]:
         """Return what a client needs: the URLs, the credentials (with the secret) and the data folder.
@@ -150,7 +150,8 @@ class LocalZerobus:
     def stop(self) -> None:
         """Commit the rows that were received, end the streams and close the ports; can be called twice.
 
-        Afterwards ``read`` still works, but ``sql``, ``create_table`` and ``create_principal`` raise LocalZerobusError.
+        Afterwards ``read`` still works, but ``sql``, ``create_table``, ``create_principal`` and ``expire_tokens`` raise
+        LocalZerobusError.
         """
         self._is_stopped = True
         self._closing.close()

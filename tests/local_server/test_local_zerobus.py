@@ -191,6 +191,7 @@ def test_effective_permissions_tell_where_a_privilege_comes_from(server: LocalZe
     assert found == {("Privilege.SELECT", "main.default"), ("Privilege.MODIFY", None)}
     direct = grants.get("TABLE", "main.default.t", principal=principal).privilege_assignments or []
     assert [[str(p) for p in a.privileges or []] for a in direct] == [["Privilege.MODIFY"]]
+    assert grants.get("TABLE", "main.default.t", principal="other").privilege_assignments == direct
 
 
 def test_sql_returns_and_raises_the_same_here_and_in_a_child(server: LocalZerobus, tmp_path: Path) -> None:
@@ -295,6 +296,7 @@ def test_a_server_that_was_stopped_reads_and_changes_nothing(tmp_path: Path) -> 
         lambda: server.create_table("CREATE TABLE main.default.u (x INT)"),
         lambda: server.sql("DROP TABLE main.default.t"),
         lambda: server.create_principal("other"),
+        server.expire_tokens,
     ]
     for change in changes:
         with pytest.raises(LocalZerobusError, match="is stopped"):
