@@ -106,10 +106,11 @@ def get_permissions(call: Call) -> Response:
         if (grant.kind, grant.full_name) == (kind, full_name):
             held.setdefault(grant.principal, []).append(grant.privilege.replace(" ", "_"))
     only = call.query.get("principal")
+    named = {p.client_id for p in call.service.catalog.principals.all() if only in (p.client_id, p.name)}
     assignments = [
         {"principal": principal, "privileges": privileges}
         for principal, privileges in held.items()
-        if only in (None, principal)
+        if only in (None, principal) or principal in named
     ]
     return JSONResponse({"privilege_assignments": assignments})
 
