@@ -33,10 +33,11 @@ def shape(tmp_path):
         (b"\x0a\x09\x0a\x01k\x12\x02\x08\x05\x18\x07", "places", "has a field number 3"),
         (b"\x0a\x0a\x0a\x01k\x12\x05\x0d\x00\x00\x00\x00", "places.value.x", "was sent as wire type 5"),
         # The numbers are packed, which saves as many bytes as the unknown field takes.
+        (b"\x0a\x03\x0a\x01k", None, "zerobus-local cannot read it"),
         (b"\x1a\x04\x01\x02\x03\x04\x48\x00", None, "has a field number 9"),
     ],
 )
-def test_a_protobuf_field_that_would_be_lost_in_a_map_or_by_its_length_refuses_its_record(shape, record, path, reason):
+def test_a_protobuf_record_that_would_not_be_stored_whole_is_refused(shape, record, path, reason):
     message = descriptor_pb2.DescriptorProto(name="Row")
     message.nested_type.add(name="Place").field.add(name="x", number=1, type=_Field.TYPE_INT32, label=1)
     values = {"PlacesEntry": {"type": _Field.TYPE_MESSAGE, "type_name": "Place"}, "CountsEntry": {"type": 5}}

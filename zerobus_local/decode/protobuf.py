@@ -44,13 +44,23 @@ class ProtobufDecoder:
         """Return one row per record, in order."""
         check_sizes(records)
         try:
-            decoded = self._handler.list_to_record_batch(records)
+            decoded = self._arrow(records)
         except ValueError as error:
-            record = first_failing(records, self._handler.list_to_record_batch) or 0
+            record = first_failing(records, self._arrow) or 0
             raise RefusedRecordError(record, None, f"is not a message of the stream's descriptor: {error}") from error
         self._refuse_unknown(records, decoded)
         columns = dict(zip(self._names, decoded.columns, strict=True))
         return conform(columns, len(records), self._shape)
+
+    def _arrow(self, records: list[bytes]) -> pa.RecordBatch:
+        """Convert the records; raise ValueError if one of them cannot be converted."""
+        try:
+            return self._handler.list_to_record_batch(records)
+        except BaseException as error:
+            # ptars panics, for example, if the entry of a map leaves out a value that is a message.
+            if not _is_panic(error):
+                raise
+            raise ValueError(f"zerobus-local cannot read it: {error}") from None
 
     def _refuse_unknown(self, records: list[bytes], decoded: pa.RecordBatch) -> None:
         again = self._handler.record_batch_to_array(decoded)
@@ -108,10 +118,14 @@ def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, 
     except StatusError:
         raise
     except BaseException as error:
-        # A panic inside ptars arrives as pyo3's PanicException, which is not an Exception and cannot be imported.
-        if type(error).__name__ != "PanicException":
+        if not _is_panic(error):
             raise
         raise invalid_error(f"descriptor_proto for table {table} cannot be used: {error}") from None
+
+
+def _is_panic(error: BaseException) -> bool:
+    # A panic inside ptars arrives as pyo3's PanicException, which is not an Exception and cannot be imported.
+    return type(error).__name__ == "PanicException"
 
 
 def _added(message: descriptor_pb2.DescriptorProto) -> Any:
