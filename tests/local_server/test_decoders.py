@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import struct
 
+import fastavro
 import pyarrow as pa
 import pytest
 from google.protobuf import descriptor_pb2
 
 from zerobus_local.catalog.catalog import Catalog
+from zerobus_local.decode.avro import AvroDecoder
 from zerobus_local.decode.decoder import TableShape
 from zerobus_local.decode.json import JsonDecoder
 from zerobus_local.decode.protobuf import ProtobufDecoder
@@ -115,3 +119,31 @@ def test_a_bad_variant_in_an_array_or_map_is_refused_with_its_row(sent, stored):
     with pytest.raises(RefusedRecordError, match="is not a VARIANT") as refused:
         with_variant_texts(pa.array([*rows, row(good, bad)], sent), stored, "v")
     assert refused.value.record == 5
+
+
+@pytest.mark.parametrize("text", ["{no", "NaN", ""])
+def test_a_variant_that_is_not_json_text_is_refused_in_protobuf_and_avro(shape, text):
+    columns = shape("v VARIANT, a ARRAY<VARIANT>, m MAP<STRING, STRUCT<v: VARIANT>>")
+    message = descriptor_pb2.DescriptorProto(name="Row")
+    message.field.add(name="v", number=1, type=_Field.TYPE_STRING, label=1)
+    message.field.add(name="a", number=2, type=_Field.TYPE_STRING, label=3)
+    size = bytes([len(text)]) + text.encode()
+    protobuf = ProtobufDecoder(columns, message.SerializeToString())
+    assert protobuf.decode([b"\x0a\x051e400", b"\x12\x011\x12\x012"]).num_rows == 2
+    for field in (b"\x0a", b"\x12\x011\x12"):
+        with pytest.raises(RefusedRecordError, match="is not JSON text") as refused:
+            protobuf.decode([b"\x12\x011\x12\x012", field + size])
+        assert (refused.value.record, refused.value.field) == (1, "v" if field == b"\x0a" else "a")
+    inner = {"type": "record", "name": "Inner", "fields": [{"name": "v", "type": "string"}]}
+    fields = [{"name": "m", "type": {"type": "map", "values": inner}}]
+    schema = {"type": "record", "name": "Row", "fields": fields}
+    records = []
+    for value in ("1", text):
+        buffer = io.BytesIO()
+        fastavro.schemaless_writer(buffer, schema, {"m": {"a": {"v": "[1]"}, "b": {"v": value}}})
+        records.append(buffer.getvalue())
+    avro = AvroDecoder(columns, json.dumps(schema))
+    assert avro.decode(records[:1]).num_rows == 1
+    with pytest.raises(RefusedRecordError, match="is not JSON text") as refused:
+        avro.decode(records)
+    assert (refused.value.record, refused.value.field) == (1, "m")

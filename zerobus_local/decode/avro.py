@@ -19,6 +19,7 @@ from ..status import invalid_error, schema_mismatch_error
 from .columns import conform, first_failing
 from .decoder import MAX_COLUMNS, TableShape, check_sizes
 from .refusal import RefusedRecordError
+from .variant_columns import check_variant_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +70,10 @@ class AvroDecoder:
                 record, None, f"is not a datum of the stream's Avro schema: {type(error).__name__}: {error}"
             ) from error
         columns = {name: self._column(name, [row[name] for row in rows]) for name in self._fields}
-        return conform(columns, len(records), self._shape)
+        batch = conform(columns, len(records), self._shape)
+        for name, delta in self._shape.types.items():
+            check_variant_texts(batch.column(name), delta, name)
+        return batch
 
     def _read(self, records: Iterable[bytes]) -> list[dict[str, Any]]:
         rows: list[Any] = []

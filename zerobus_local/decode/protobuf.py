@@ -20,6 +20,7 @@ from .columns import conform, first_failing
 from .decoder import check_sizes
 from .protobuf_schema import PACKAGE, checked_descriptor
 from .refusal import RefusedRecordError
+from .variant_columns import check_variant_texts
 
 if TYPE_CHECKING:
     from .decoder import TableShape
@@ -50,7 +51,10 @@ class ProtobufDecoder:
             raise RefusedRecordError(record, None, f"is not a message of the stream's descriptor: {error}") from error
         self._refuse_unknown(records, decoded)
         columns = dict(zip(self._names, decoded.columns, strict=True))
-        return conform(columns, len(records), self._shape)
+        batch = conform(columns, len(records), self._shape)
+        for name, delta in self._shape.types.items():
+            check_variant_texts(batch.column(name), delta, name)
+        return batch
 
     def _arrow(self, records: list[bytes]) -> pa.RecordBatch:
         """Convert the records; raise ValueError if one of them cannot be converted."""

@@ -1,14 +1,18 @@
-"""Converts VARIANTs in Arrow columns, at any depth, to the JSON text that the local tables store."""
+"""The JSON text that the local tables store for VARIANTs, at any depth of a column: converts to it, and checks it."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from .refusal import RefusedRecordError
 from .variant import variant_texts
 
-__all__ = ["with_variant_texts"]
+__all__ = ["check_variant_texts", "with_variant_texts"]
 
 
 def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
@@ -31,10 +35,7 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.ListArray.from_arrays(_offsets(column), _elements(column, column.flatten(), stored.value_type, name))
     if pa.types.is_map(kind):
-        # Read the map as a list: a list's flatten() leaves out the entries outside of a slice or in a null map.
-        listed = pa.list_(column.values.type)
-        buffers = column.buffers()[:2]
-        lists = pa.ListArray.from_buffers(listed, len(column), buffers, offset=column.offset, children=[column.values])
+        lists = _entries(column)
         keys, items = lists.flatten().flatten()
         return pa.MapArray.from_arrays(_offsets(lists), keys, _elements(lists, items, stored.item_type, name))
     return column
@@ -47,6 +48,55 @@ def _elements(lists: pa.Array, elements: pa.Array, stored: pa.DataType, name: st
     except RefusedRecordError as error:
         row = pc.list_parent_indices(lists)[error.record].as_py()
         raise RefusedRecordError(row, name, error.reason) from error
+
+
+def check_variant_texts(column: pa.Array, delta: Any, name: str) -> None:
+    """Raise RefusedRecordError for the first row with a VARIANT whose text is not valid JSON.
+
+    ``delta`` is the column's type in Delta's form; ``name`` is the field that the error reports.
+    """
+    if "variant" not in str(delta):
+        return
+    if not isinstance(delta, dict):
+        for row, text in enumerate(column.to_pylist()):
+            _refuse_invalid_json(text, row, name)
+    elif delta["type"] == "struct":
+        for field in delta["fields"]:
+            check_variant_texts(pc.struct_field(column, field["name"]), field["type"], name)
+    else:
+        is_map = delta["type"] == "map"
+        lists = _entries(column) if is_map else column
+        elements = pc.struct_field(lists.flatten(), [1]) if is_map else lists.flatten()
+        try:
+            check_variant_texts(elements, delta["valueType" if is_map else "elementType"], name)
+        except RefusedRecordError as error:
+            row = pc.list_parent_indices(lists)[error.record].as_py()
+            raise RefusedRecordError(row, name, error.reason) from error
+
+
+def _refuse_invalid_json(text: str | None, row: int, name: str) -> None:
+    if text is None:
+        return
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            # orjson refuses numbers that a double cannot hold, such as 1e400, but JSON text can have them.
+            json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            reason = f"is not JSON text, but VARIANT is sent as JSON text: {error}"
+            raise RefusedRecordError(row, name, reason) from error
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"JSON does not have {constant}")
+
+
+def _entries(column: pa.MapArray) -> pa.ListArray:
+    """Return a map as a list: a list's flatten() leaves out the entries outside of a slice or in a null map."""
+    listed = pa.list_(column.values.type)
+    buffers = column.buffers()[:2]
+    return pa.ListArray.from_buffers(listed, len(column), buffers, offset=column.offset, children=[column.values])
 
 
 def _offsets(column: pa.Array) -> pa.Array:
