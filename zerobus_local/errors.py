@@ -8,7 +8,8 @@ Each error has the code that Databricks uses over REST (``{"error_code": …, "m
     ├── NotFound              404
     │   └── UnknownTable      404
     ├── Unauthenticated       401   no token, or an invalid or expired one
-    └── PermissionDenied      403   the principal or its token lacks a permission (for a stream: code 4024)
+    ├── PermissionDenied      403   the principal or its token lacks a permission (for a stream: code 4024)
+    └── UnknownOutcome        504   it is unknown whether rows were committed
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "Unauthenticated",
+    "UnknownOutcome",
     "UnknownTable",
 ]
 
@@ -81,3 +83,10 @@ class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
     def __init__(self, message: str, *, code: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UnknownOutcome(LocalZerobusError):  # noqa: N818  # named for the answer
+    """A commit failed, and reading the table's log to see whether it has the rows failed too."""
+
+    http_status = 504
+    error_code = "DEADLINE_EXCEEDED"

@@ -20,7 +20,7 @@ from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProp
 from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_local.catalog.catalog import Catalog
-from zerobus_local.errors import InvalidRequest, UnknownTable
+from zerobus_local.errors import InvalidRequest, UnknownOutcome, UnknownTable
 from zerobus_local.process import LocalZerobusProcess
 from zerobus_local.storage.compaction import CROWDED
 from zerobus_local.storage.insert import insert_json_rows
@@ -143,6 +143,20 @@ def test_rows_whose_commit_failed_after_it_was_written_are_not_committed_again(c
     assert all(isinstance(outcome, int) for outcome in outcomes)
     assert sorted(row["id"] for row in stored(table)) == sorted([*range(240), *range(-239, 0, 2)])
     assert "the rows are in main.default.t, but a step after the commit failed:" in caplog.text
+
+
+def test_rows_of_which_nobody_knows_whether_they_are_stored_are_reported_so(catalog):
+    table = table_of(catalog, "id BIGINT")
+    storage = Storage(catalog, commit_delay=0.01)
+    storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [1]}), timeout=60)
+    log = table.path / "_delta_log"
+    log.rename(table.path / "_elsewhere")
+    log.write_text("a file, so that the log can be neither written nor read")
+    outcomes: list[int | Exception] = []
+    for number in (2, 3):
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [number]}), outcomes.append)
+    storage.close()
+    assert [type(outcome) for outcome in outcomes] == [UnknownOutcome, UnknownOutcome]
 
 
 def test_rows_with_a_column_that_was_dropped_are_refused(catalog, storage):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
+from ..errors import InvalidRequest, LocalZerobusError, UnknownOutcome, UnknownTable
 from ..model.nullability import without_not_null
 from .compaction import Compactor
 
@@ -162,10 +162,20 @@ class TableWriter(threading.Thread):
             write_deltalake(delta, rows, mode="append", commit_properties=properties)
         except Exception as error:
             # If only a step after the commit failed, such as a checkpoint of the log, the rows are in the table.
-            self._delta = DeltaTable(self._table.path)
+            self._delta = self._read_again(error)
             if self._delta.transaction_version(_APP_ID) != self._number:
                 raise
             _log.warning("the rows are in %s, but a step after the commit failed: %s", self._table.full_name, error)
+
+    def _read_again(self, error: Exception) -> DeltaTable:
+        try:
+            return DeltaTable(self._table.path)
+        except Exception as second:  # noqa: BLE001  # whatever the reason, the outcome is unknown
+            # This error keeps _commit from committing the rows again: they may be in the table.
+            raise UnknownOutcome(
+                f"it is unknown whether rows are in {self._table.full_name}: their commit failed ({error}), and "
+                f"reading the table's log again failed too ({second})"
+            ) from error
 
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
