@@ -165,7 +165,7 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
     Raises ValueError if the node has no type.
     """
     if member.args.get("kind") is None:
-        raise ValueError(f"{prefix}{member.name} has no type")
+        raise ValueError(f"{prefix}{member.name} has no type; write for example {member.name or 'name'} BIGINT")
     constraints = {
         type(constraint.kind).__name__: constraint.kind for constraint in member.args.get("constraints") or ()
     }
@@ -183,23 +183,61 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
     """Parse a CREATE TABLE statement; return the table's name as it is written there, and the table's columns.
 
     A column is returned as its name and a function that parses its type and returns the Field, so that the caller can
-    collect the errors of all columns. Raises ValueError for text that sqlglot cannot parse, and for statements of
-    most other kinds.
+    collect the errors of all columns; the function of an entry that is neither a column nor a constraint raises
+    ValueError. Raises ValueError for text that sqlglot cannot parse, for statements of another kind, and for a table
+    without columns.
     """
-    from sqlglot import exp, parse_one  # slow to import, see parse_type_text
+    from sqlglot import exp  # slow to import, see parse_type_text
+
+    statement = _only_statement(sql)
+    kind = statement.args.get("kind")
+    if not isinstance(statement, exp.Create) or kind != "TABLE" or not isinstance(statement.this, exp.Schema):
+        what = f"it is a CREATE {kind} statement, " if kind not in {None, "TABLE"} else ""
+        raise ValueError(f"{what}not a CREATE TABLE statement with columns")
+    entries = [entry for entry in statement.this.expressions if not _is_constraint(entry)]
+    if not entries:
+        others = ", ".join(entry.sql("databricks") for entry in statement.this.expressions)
+        raise ValueError(f"the table has no columns{others and f', only {others}'}; write each column with its type")
+    table = ".".join(part.name for part in statement.this.this.parts)
+    return table, [_column_parser(entry, index) for index, entry in enumerate(entries)]
+
+
+def _is_constraint(entry: Any) -> bool:
+    from sqlglot import exp
+
+    kinds = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint, exp.CheckColumnConstraint, exp.UniqueColumnConstraint)
+    # Streaming tables have EXPECT (condition), which sqlglot takes as a call of an unknown function.
+    return isinstance(entry, kinds) or (isinstance(entry, exp.Anonymous) and entry.name.upper() == "EXPECT")
+
+
+def _column_parser(entry: Any, index: int) -> tuple[str, Callable[[], Field]]:
+    from sqlglot import exp
+
+    if isinstance(entry, exp.ColumnDef):
+        return entry.name, partial(_member_from_sql, entry, index, "", 0)
+    if isinstance(entry, exp.Identifier):
+        return entry.name, partial(_refuse, f"{entry.name} has no type; write for example {entry.name} BIGINT")
+    text = entry.sql("databricks")
+    return text, partial(_refuse, "it is not a column; write a name and a type, for example id BIGINT")
+
+
+def _refuse(reason: str) -> Field:
+    raise ValueError(reason)
+
+
+def _only_statement(sql: str) -> Any:
+    """Parse the one SQL statement in ``sql``; raise ValueError if sqlglot cannot parse it, or if it is not alone."""
+    from sqlglot import exp, parse
     from sqlglot.errors import SqlglotError
 
     try:
-        statement = parse_one(sql, dialect="databricks")
+        parsed = parse(sql, dialect="databricks")
     except SqlglotError as error:
         raise ValueError(str(error).splitlines()[0]) from error
-    if not isinstance(statement, exp.Create) or not isinstance(statement.this, exp.Schema):
-        raise ValueError("not a CREATE TABLE statement with columns")  # noqa: TRY004  # the text is wrong, not its type
-    table = ".".join(part.name for part in statement.this.this.parts)
-    members = [member for member in statement.this.expressions if isinstance(member, exp.ColumnDef)]
-    return table, [
-        (member.name, partial(_member_from_sql, member, index, "", 0)) for index, member in enumerate(members)
-    ]
+    statements = [one for one in parsed if one is not None and not isinstance(one, exp.Semicolon)]
+    if len(statements) != 1:
+        raise ValueError(f"the text has {len(statements)} statements; pass one CREATE TABLE statement")
+    return statements[0]
 
 
 _NESTED_SQL: dict[str, Callable[[Any, str, int], DataType]] = {

@@ -228,6 +228,34 @@ def test_nullable_elements_and_positions_are_part_of_the_shape() -> None:
     assert len({loose.fingerprint, tight.fingerprint, moved.fingerprint}) == 3
 
 
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("CREATE TABLE a.b.c (x, b INT)", "column x cannot be read: x has no type; write for example x BIGINT"),
+        ("CREATE TABLE a.b.c (x, y)", "column y cannot be read: y has no type"),
+        ("CREATE TABLE a.b.c (x NOT NULL)", "column x cannot be read: x has no type"),
+        ("CREATE TABLE a.b.c (LIKE d.e.f)", "column LIKE d.e.f cannot be read: it is not a column"),
+        ("CREATE TABLE a.b.c (f(x), b INT)", "column F(x) cannot be read: it is not a column"),
+        ("CREATE TABLE a.b.c (PRIMARY KEY (x))", "the table has no columns, only PRIMARY KEY (x)"),
+        ("CREATE TABLE a.b.c ()", "the table has no columns; write each column with its type"),
+        ("CREATE VIEW a.b.c (x INT) AS SELECT 1", "it is a CREATE VIEW statement, not a CREATE TABLE statement"),
+        ("CREATE TABLE a.b.c (x INT); CREATE TABLE a.b.d (x INT)", "the text has 2 statements"),
+        ("", "the text has 0 statements"),
+    ],
+)
+def test_sql_with_a_column_that_would_be_lost_is_refused(statement: str, message: str) -> None:
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        TableSchema.from_sql(statement)
+
+
+def test_constraints_and_a_semicolon_are_not_columns() -> None:
+    schema = TableSchema.from_sql(
+        "CREATE TABLE a.b.c (x INT, CONSTRAINT k PRIMARY KEY (x), CONSTRAINT p CHECK (x > 0), CHECK (x > 1), "
+        "FOREIGN KEY (x) REFERENCES a.b.d, EXPECT (x > 0)); -- the end"
+    )
+    assert [str(column) for column in schema.columns] == ["x: INT"]
+
+
 def test_the_arrow_schema_is_the_services_own() -> None:
     schema = TableSchema.from_sql(EVERYTHING).arrow_schema()
     expected = {
