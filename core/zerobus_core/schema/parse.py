@@ -166,14 +166,15 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
     """
     if member.args.get("kind") is None:
         raise ValueError(f"{prefix}{member.name} has no type; write for example {member.name or 'name'} BIGINT")
-    constraints = {
-        type(constraint.kind).__name__: constraint.kind for constraint in member.args.get("constraints") or ()
-    }
-    comment = constraints.get("CommentColumnConstraint")
+    constraints = [(type(one.kind).__name__, one.kind) for one in member.args.get("constraints") or ()]
+    comment = next((kind for name, kind in constraints if name == "CommentColumnConstraint"), None)
     return Field(
         name=member.name,
         type=_from_sql(member.args["kind"], f"{prefix}{member.name}", depth),
-        nullable="NotNullColumnConstraint" not in constraints,
+        # sqlglot reads NULL and NOT NULL as one kind of constraint; of several, NOT NULL counts.
+        nullable=not any(
+            name == "NotNullColumnConstraint" and not kind.args.get("allow_null") for name, kind in constraints
+        ),
         position=position,
         comment=comment.this.name if comment is not None else None,
     )

@@ -256,6 +256,11 @@ def test_constraints_and_a_semicolon_are_not_columns() -> None:
     assert [str(column) for column in schema.columns] == ["x: INT"]
 
 
+def test_a_column_that_is_null_in_sql_is_nullable() -> None:
+    schema = TableSchema.from_sql("CREATE TABLE a.b.c (x INT NULL, y INT NOT NULL, z STRUCT<p: INT NULL, q: INT>)")
+    assert [str(column) for column in schema.columns] == ["x: INT", "y: INT NOT NULL", "z: STRUCT<p: INT, q: INT>"]
+
+
 def test_the_arrow_schema_is_the_services_own() -> None:
     schema = TableSchema.from_sql(EVERYTHING).arrow_schema()
     expected = {
