@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from ..records import short_repr
 from .types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
 
 __all__ = ["MAX_DEPTH", "UnsupportedTypeError", "parse_create_table", "parse_type_json", "parse_type_text"]
@@ -122,18 +123,25 @@ def _primitive(name: str, path: str) -> DataType:
 def parse_type_text(text: str, path: str) -> DataType:
     """Return the type that Databricks SQL describes; ``path`` is the name of the column.
 
-    Raises UnsupportedTypeError for a type that Zerobus does not support, and another error, such as ValueError or
-    IndexError, for most text that is not a type.
+    Raises UnsupportedTypeError for a type that Zerobus does not support, and ValueError for text that is not a type.
     """
-    # sqlglot takes half a second to import, and most columns that have type_json do not need it.
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
-
+    hint = "; each member of a STRUCT needs a name and a type, for example STRUCT<id: INT>"
+    reason = f"not a type: {short_repr(text)}{hint if 'struct' in text.lower() else ''}"
+    # As a column, because sqlglot's DataType.build leaves out members of a STRUCT, and all else that it cannot parse.
     try:
-        parsed = exp.DataType.build(text, dialect="databricks")
-    except SqlglotError as error:
-        raise ValueError(f"not a type: {text!r}") from error
-    return _from_sql(parsed, path, 0)
+        statement = _only_statement(f"CREATE TABLE t (c {text}\n)")
+    except ValueError as error:
+        raise ValueError(reason) from error
+    definitions = statement.this.expressions if not statement.args.get("properties") else []
+    if len(definitions) != 1 or not _has_only_type(definitions[0]):
+        raise ValueError(reason)
+    return _from_sql(definitions[0].args["kind"], path, 0)
+
+
+def _has_only_type(definition: Any) -> bool:
+    """Return whether sqlglot's node is a column with a type and nothing else, apart from a collation."""
+    constraints = {type(constraint.kind).__name__ for constraint in definition.args.get("constraints") or ()}
+    return definition.args.get("kind") is not None and constraints <= {"CollateColumnConstraint"}
 
 
 def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
@@ -146,15 +154,21 @@ def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
 
 
 def _array_from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    if len(parsed.expressions) != 1:
+        raise ValueError(f"{path} is an ARRAY of {len(parsed.expressions)} types; write one, for example ARRAY<INT>")
     return ArrayType(_from_sql(parsed.expressions[0], f"{path}[]", depth + 1))
 
 
 def _map_from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    if len(parsed.expressions) != 2:  # noqa: PLR2004  # of the keys and of the values
+        raise ValueError(f"{path} is a MAP of {len(parsed.expressions)} types; write two, for example MAP<STRING, INT>")
     key, value = parsed.expressions
     return MapType(_from_sql(key, f"{path}[key]", depth + 1), _from_sql(value, f"{path}[value]", depth + 1))
 
 
 def _struct_from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    if not parsed.expressions:
+        raise ValueError(f"{path} is a STRUCT without members; write them, for example STRUCT<id: INT>")
     members = enumerate(parsed.expressions)
     return StructType(tuple(_member_from_sql(member, index, f"{path}.", depth + 1) for index, member in members))
 
@@ -164,8 +178,10 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
 
     Raises ValueError if the node has no type.
     """
+    if not member.name:
+        raise ValueError(f"{prefix.rstrip('.')} has a member without a name; write for example STRUCT<id: INT>")
     if member.args.get("kind") is None:
-        raise ValueError(f"{prefix}{member.name} has no type; write for example {member.name or 'name'} BIGINT")
+        raise ValueError(f"{prefix}{member.name} has no type; write for example {member.name} BIGINT")
     constraints = [(type(one.kind).__name__, one.kind) for one in member.args.get("constraints") or ()]
     comment = next((kind for name, kind in constraints if name == "CommentColumnConstraint"), None)
     return Field(
@@ -188,7 +204,7 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
     ValueError. Raises ValueError for text that sqlglot cannot parse, for statements of another kind, and for a table
     without columns.
     """
-    from sqlglot import exp  # slow to import, see parse_type_text
+    from sqlglot import exp  # slow to import, see _only_statement
 
     statement = _only_statement(sql)
     kind = statement.args.get("kind")
@@ -227,7 +243,12 @@ def _refuse(reason: str) -> Field:
 
 
 def _only_statement(sql: str) -> Any:
-    """Parse the one SQL statement in ``sql``; raise ValueError if sqlglot cannot parse it, or if it is not alone."""
+    """Return sqlglot's tree of the only statement in ``sql``.
+
+    Raises ValueError if sqlglot cannot parse ``sql``, also because it is nested too deeply, and if there is not exactly
+    one statement.
+    """
+    # sqlglot takes half a second to import, and most columns that have type_json do not need it.
     from sqlglot import exp, parse
     from sqlglot.errors import SqlglotError
 
@@ -235,6 +256,8 @@ def _only_statement(sql: str) -> Any:
         parsed = parse(sql, dialect="databricks")
     except SqlglotError as error:
         raise ValueError(str(error).splitlines()[0]) from error
+    except RecursionError as error:
+        raise ValueError(f"it is nested too deeply; Zerobus supports {MAX_DEPTH} levels") from error
     statements = [one for one in parsed if one is not None and not isinstance(one, exp.Semicolon)]
     if len(statements) != 1:
         raise ValueError(f"the text has {len(statements)} statements; pass one CREATE TABLE statement")

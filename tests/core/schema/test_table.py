@@ -256,6 +256,32 @@ def test_constraints_and_a_semicolon_are_not_columns() -> None:
     assert [str(column) for column in schema.columns] == ["x: INT"]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("STRUCT<x>", "not a type: 'STRUCT<x>'; each member of a STRUCT needs a name and a type"),
+        ("STRUCT<x: INT, y>", "not a type: 'STRUCT<x: INT, y>'; each member of a STRUCT needs a name and a type"),
+        ("ARRAY<STRUCT<x: STRUCT<y>>>", "not a type: 'ARRAY<STRUCT<x: STRUCT<y>>>'; each member"),
+        ("STRUCT<INT>", "a has a member without a name"),
+        ("struct<a b:int>", "not a type: 'struct<a b:int>'"),
+        ("STRUCT", "a is a STRUCT without members"),
+        ("ARRAY", "a is an ARRAY of 0 types; write one"),
+        ("ARRAY<INT, STRING>", "a is an ARRAY of 2 types; write one"),
+        ("STRUCT<m: MAP<INT>>", "a.m is a MAP of 1 types; write two"),
+        ("INT NOT NULL", "not a type: 'INT NOT NULL'"),
+        ("INT, b INT", "not a type: 'INT, b INT'"),
+        ("ARRAY<" * 3_000 + "INT" + ">" * 3_000, "not a type: 'ARRAY<ARRAY<"),
+    ],
+)
+def test_a_type_text_of_which_a_part_would_be_lost_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SchemaError, match=re.escape(f"the type of column a cannot be read: {message}")):
+        TableSchema.from_table_info(info({"name": "a", "type_text": text}))
+
+
+def test_a_collated_string_is_read_from_its_text() -> None:
+    assert only_type({"name": "a", "type_text": "string collate UTF8_LCASE"}) == StringType()
+
+
 def test_a_column_that_is_null_in_sql_is_nullable() -> None:
     schema = TableSchema.from_sql("CREATE TABLE a.b.c (x INT NULL, y INT NOT NULL, z STRUCT<p: INT NULL, q: INT>)")
     assert [str(column) for column in schema.columns] == ["x: INT", "y: INT NOT NULL", "z: STRUCT<p: INT, q: INT>"]
