@@ -172,6 +172,12 @@ def test_a_type_nested_without_end_is_refused() -> None:
         TableSchema.from_table_info(info(spark("a", kind)))
 
 
+def test_sql_that_is_nested_without_end_is_refused() -> None:
+    kind = "ARRAY<" * 3_000 + "INT" + ">" * 3_000
+    with pytest.raises(SchemaError, match="the SQL cannot be read: it is nested too deeply"):
+        TableSchema.from_sql(f"CREATE TABLE a.b.c (x {kind})")
+
+
 def test_names_that_differ_in_case_only_are_refused() -> None:
     with pytest.raises(SchemaError, match="the name 'ID' appears twice"):
         TableSchema.from_table_info(info(spark("id", "long"), spark("ID", "long")))
