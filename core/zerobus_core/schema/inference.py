@@ -8,6 +8,7 @@ comments.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -193,13 +194,18 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
     """Infer the columns of a sample of rows whose values are text or None, such as those of CSV files.
 
     A text counts as a value of another type only if it has the usual form of that type: a number with leading zeros,
-    for example, stays text. With ``not_null``, columns without a null in the sample are NOT NULL. Nulls are None and,
-    unless the column is a STRING, empty text and words such as ``NA``.
+    for example, stays text. With ``not_null``, a column is NOT NULL if every row of the sample has a value for it, and
+    if the values are not only empty text and words such as ``NA``. Nulls are None and, unless the column is a STRING,
+    these texts.
     """
+    rows = 0
+    counts: Counter[str] = Counter()
     looks: dict[str, set[str]] = {}
     nulls: set[str] = set()
     words: dict[str, set[str]] = {}
     for record in records:
+        rows += 1
+        counts.update(record.keys())
         for name, text in record.items():
             seen = looks.setdefault(name, set())
             if text is None:
@@ -211,10 +217,15 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
     columns = []
     for at, (name, seen) in enumerate(looks.items()):
         kind, comment = _type_of_looks(seen)
-        has_null = name in nulls or (name in words and kind != _STRING)
-        if name in words and seen and kind != _STRING:
-            comment = "; ".join(filter(None, [comment, f"{', '.join(sorted(map(repr, words[name])))} is NULL here"]))
-        columns.append(Field(name, kind, nullable=not (not_null and not has_null), position=at, comment=comment))
+        texts = sorted(map(repr, words.get(name, ())))
+        if texts and not seen:
+            nothing = [*texts, "NULL"] if name in nulls else texts
+            comment = f"all values of the sample are {' or '.join(nothing)}"
+        elif texts and kind != _STRING:
+            comment = "; ".join(filter(None, [comment, f"{', '.join(texts)} is NULL here"]))
+        has_null = name in nulls or counts[name] < rows or (bool(texts) and kind != _STRING)
+        is_full = bool(seen) and not has_null
+        columns.append(Field(name, kind, nullable=not (not_null and is_full), position=at, comment=comment))
     return tuple(columns)
 
 

@@ -156,10 +156,10 @@ class TableSchema:
         """Infer the schema of a table for rows like those of ``sample``.
 
         Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. A column can have a comment
-        that says why its type is uncertain. With ``not_null``, a column without a null in the sample is NOT NULL. With
-        ``is_text``, all values must be text or None, as in CSV files; a column's type is inferred from what its texts
-        look like. Raises SchemaError for an item that is not a record, and for a column whose values fit no column
-        type; also raises the errors of ``from_columns``.
+        that says why its type is uncertain. With ``not_null``, a column that has a value in every row of the sample is
+        NOT NULL. With ``is_text``, all values must be text or None, as in CSV files; a column's type is inferred from
+        what its texts look like. Raises SchemaError for an item that is not a record or cannot be read, and for a
+        column whose values fit no column type; also raises the errors of ``from_columns``.
         """
         from .inference import columns_of_records, columns_of_text
 

@@ -186,6 +186,24 @@ def test_a_sample_that_makes_no_table_is_refused(sample: list[Any], message: str
         TableSchema.from_records(sample, "main.default.t")
 
 
+@pytest.mark.parametrize("is_text", [False, True])
+def test_a_column_that_some_rows_lack_is_nullable(is_text: bool) -> None:
+    sample = [{"a": "x", "b": "1"}, {"a": "y"}]
+    schema = TableSchema.from_records(sample, "main.default.t", not_null=True, is_text=is_text)
+    assert {column.name: column.nullable for column in schema.columns} == {"a": False, "b": True}
+
+
+def test_text_that_is_empty_in_every_row_settles_nothing() -> None:
+    sample = [{"a": "", "b": "NA", "c": None, "d": "x"}, {"a": "", "b": None, "c": None, "d": ""}]
+    schema = TableSchema.from_records(sample, "main.default.t", not_null=True, is_text=True)
+    assert [(str(column), column.comment) for column in schema.columns] == [
+        ("a: STRING", "all values of the sample are ''"),
+        ("b: STRING", "all values of the sample are 'NA' or NULL"),
+        ("c: STRING", "all values of the sample are NULL"),
+        ("d: STRING NOT NULL", None),
+    ]
+
+
 @pytest.mark.skipif(not hasattr(pa, "json_"), reason="this pyarrow has no JSON type")
 def test_from_arrow_takes_the_type_of_each_column() -> None:
     fields = {
