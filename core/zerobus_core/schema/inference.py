@@ -177,14 +177,17 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
     """Infer the columns of a sample of rows, in the order in which the columns first occur.
 
     A column can have a comment that says why its type is uncertain. With ``not_null``, a column is NOT NULL if every
-    row of the sample has a value for it. Raises SchemaError if the values of a column fit no column type.
+    row of the sample has a value for it. Raises a SchemaError that names the column if its values fit no column type.
     """
     table = _Seen()
     for record in records:
         table.add(record)
     columns = []
     for name, seen in table.members.items():
-        kind, comment = seen.type()
+        try:
+            kind, comment = seen.type()
+        except SchemaError as error:
+            raise SchemaError(f"column {name}: {error.message}") from error
         is_full = not seen.has_null and seen.kinds and seen.count == table.count
         columns.append(Field(name, kind, nullable=not (not_null and is_full), comment=comment))
     return tuple(replace(column, position=at) for at, column in enumerate(columns))
@@ -196,7 +199,7 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
     A text counts as a value of another type only if it has the usual form of that type: a number with leading zeros,
     for example, stays text. With ``not_null``, a column is NOT NULL if every row of the sample has a value for it, and
     if the values are not only empty text and words such as ``NA``. Nulls are None and, unless the column is a STRING,
-    these texts.
+    these texts. Raises SchemaError if a value is neither text nor None.
     """
     rows = 0
     counts: Counter[str] = Counter()
@@ -210,6 +213,8 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
             seen = looks.setdefault(name, set())
             if text is None:
                 nulls.add(name)
+            elif not isinstance(text, str):
+                raise SchemaError(f"column {name} has a value of type {type(text).__name__}, not text or None")
             elif text.strip() in _NULL_WORDS:
                 words.setdefault(name, set()).add(text)
             else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, SchemaError
 from ..optional_imports import require_pyarrow
-from ..records import members_of
+from ..records import UnfitError, members_of
 from .catalog_json import table_info
 from .format_limits import arrow_limits, protobuf_limits
 from .parse import UnsupportedTypeError, parse_create_table, parse_type_json, parse_type_text
@@ -165,11 +165,17 @@ class TableSchema:
 
         records = []
         for at, record in enumerate(sample):
-            members = members_of(record)
+            try:
+                members = members_of(record)
+            except UnfitError as error:
+                raise SchemaError(f"row {at} of the sample: {error}", table=table) from error
             if members is None:
                 raise SchemaError(f"row {at} of the sample is a {type(record).__name__}, not a record", table=table)
             records.append(members)
-        columns = (columns_of_text if is_text else columns_of_records)(records, not_null=not_null)
+        try:
+            columns = (columns_of_text if is_text else columns_of_records)(records, not_null=not_null)
+        except RecursionError as error:
+            raise SchemaError("a value of the sample is nested too deeply for a column type", table=table) from error
         return cls.from_columns(columns, table)
 
     @classmethod

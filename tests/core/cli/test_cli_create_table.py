@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import reduce
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -172,18 +175,36 @@ def test_rows_of_the_sample_fit_the_table_that_is_made_of_them(zerobus: LocalZer
     assert ingest(zerobus.workspace, table_name, RECORDS).rows_acked == 2
 
 
+def nested(levels: int) -> list[Any]:
+    return reduce(lambda inner, _: [inner], range(levels), [1])
+
+
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
         ([1], "row 0 of the sample is a int, not a record"),
         ([], "there are no columns"),
         ([{"a b": 1}], "--rename 'a b=a_b'"),
-        ([{"a": object()}], "values of type object do not fit any column type"),
+        ([{"a": object()}], "column a: values of type object do not fit any column type"),
+        ([{"a": nested(3_000)}], "a value of the sample is nested too deeply"),
     ],
 )
 def test_a_sample_that_makes_no_table_is_refused(sample: list[Any], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         TableSchema.from_records(sample, "main.default.t")
+
+
+def test_a_row_of_the_sample_that_cannot_be_read_is_named() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        rows = [database.execute(f"SELECT 1 AS a, 2 AS {name}").fetchone() for name in ("b", "a")]
+    with pytest.raises(SchemaError, match="row 1 of the sample: two values are called a; if a query returned them"):
+        TableSchema.from_records(rows, "main.default.t")
+
+
+def test_a_value_that_is_not_text_is_refused_in_a_sample_of_text() -> None:
+    with pytest.raises(SchemaError, match="column a has a value of type int, not text or None"):
+        TableSchema.from_records([{"a": 1}], "main.default.t", is_text=True)
 
 
 @pytest.mark.parametrize("is_text", [False, True])
