@@ -24,6 +24,7 @@ __all__ = ["column_name_error", "columns_of_records", "columns_of_text"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_DIGITS = 38
+_BEYOND_DECIMAL = 10**_MAX_DIGITS
 _INT64 = range(-(2**63), 2**63)
 _NULL_WORDS = frozenset({"", "NA", "N/A", "NULL", "null"})
 _BOOLEAN, _BIGINT, _DOUBLE = (PrimitiveType(kind) for kind in (Kind.BOOLEAN, Kind.BIGINT, Kind.DOUBLE))
@@ -43,7 +44,7 @@ class _Seen:
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False
     whole_digits: int = 0
-    """The most digits before the point in any number, leaving out doubles."""
+    """The most digits before the point in any number, leaving out doubles; see ``_digits``."""
     scale: int = 0
     is_beyond_64_bits: bool = False
     members: dict[str, _Seen] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class _Seen:
         elif isinstance(value, int):
             self.kinds.add("whole")
             self.is_beyond_64_bits |= value not in _INT64
-            self.whole_digits = max(self.whole_digits, len(str(abs(value))))
+            self.whole_digits = max(self.whole_digits, _digits(value))
         elif isinstance(value, float):
             self.kinds.add("double")
         elif isinstance(value, Decimal):
@@ -260,6 +261,14 @@ def _unwrapped(value: Any) -> Any:
     return None if is_missing else value
 
 
+def _digits(value: int) -> int:
+    """Return the number of digits; more than a DECIMAL has count as one more.
+
+    Python refuses to convert an int of more than 4,300 digits to text.
+    """
+    return len(str(abs(value))) if abs(value) < _BEYOND_DECIMAL else _MAX_DIGITS + 1
+
+
 def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
     """Return the kind of value that a text looks like, such as "whole", "date" or "text".
 
@@ -267,7 +276,10 @@ def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
     """
     text = text.strip()
     if _WHOLE.fullmatch(text):
-        return "whole" if int(text) in _INT64 else "long" if len(text.lstrip("-")) <= _MAX_DIGITS else "text"
+        # Counted first: int() refuses text of more than 4,300 digits.
+        if len(text.lstrip("-")) > _MAX_DIGITS:
+            return "text"
+        return "whole" if int(text) in _INT64 else "long"
     if _FRACTION.fullmatch(text):
         return "fraction"
     if text.lower() in {"true", "false"}:

@@ -207,6 +207,20 @@ def test_a_value_that_is_not_text_is_refused_in_a_sample_of_text() -> None:
         TableSchema.from_records([{"a": 1}], "main.default.t", is_text=True)
 
 
+@pytest.mark.parametrize(
+    ("values", "is_text", "kind"),
+    [
+        (["9" * 5_000], False, "STRING"), (["9" * 5_000], True, "STRING"), (["-" + "9" * 5_000, "1"], True, "STRING"),
+        (["-" + "9" * 38], True, "DECIMAL(38,0)"), (["9" * 39], True, "STRING"),
+        ([10**5_000], False, "STRING"), ([-(10**5_000), 1], False, "STRING"), ([10**5_000, 1.5], False, "VARIANT"),
+        ([10**38 - 1], False, "DECIMAL(38,0)"), ([-(10**38)], False, "STRING"),
+    ],
+)  # fmt: skip
+def test_numbers_of_any_number_of_digits_have_a_type(values: list[Any], is_text: bool, kind: str) -> None:
+    schema = TableSchema.from_records([{"a": value} for value in values], "main.default.t", is_text=is_text)
+    assert str(schema.columns[0].type) == kind
+
+
 @pytest.mark.parametrize("is_text", [False, True])
 def test_a_column_that_some_rows_lack_is_nullable(is_text: bool) -> None:
     sample = [{"a": "x", "b": "1"}, {"a": "y"}]
