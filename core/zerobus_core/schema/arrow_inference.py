@@ -61,11 +61,15 @@ def columns_of_arrow(schema: pa.Schema, *, not_null: bool = False) -> tuple[Fiel
         except SchemaError as error:
             problems.append(f"column {field.name}: {error.message}")
             continue
-        comment = ALL_NULL if types.is_null(field.type) else None
-        columns.append(Field(field.name, kind, nullable=field.nullable or not not_null, position=at, comment=comment))
+        nullable = field.nullable or not not_null
+        columns.append(Field(field.name, kind, nullable=nullable, position=at, comment=_comment(field)))
     if problems:
         raise SchemaError("; ".join(problems))
     return tuple(columns)
+
+
+def _comment(field: pa.Field) -> str | None:
+    return ALL_NULL if types.is_null(field.type) else None
 
 
 def _type(field: pa.Field) -> DataType:  # noqa: C901, PLR0911  # one for each family of types
@@ -86,7 +90,8 @@ def _type(field: pa.Field) -> DataType:  # noqa: C901, PLR0911  # one for each f
     if types.is_map(kind):
         return MapType(_type(kind.key_field), _type(kind.item_field))
     if types.is_struct(kind):
-        return StructType(tuple(Field(member.name, _type(member), position=at) for at, member in enumerate(kind)))
+        members = (Field(one.name, _type(one), position=at, comment=_comment(one)) for at, one in enumerate(kind))
+        return StructType(tuple(members))
     if types.is_nested(kind) and hasattr(kind, "value_field"):
         return ArrayType(_type(kind.value_field))
     known = next((scalar for is_kind, scalar in _SCALARS if is_kind(kind)), None)

@@ -1,8 +1,8 @@
 """Infers a table from sample data: for each column, a type that fits the values of the sample.
 
 A comment on a column can say why its type is uncertain: for example, the sample has only nulls in this column, both
-whole numbers and fractions, values of several kinds, or text that looks like dates. The members of a struct get no
-comments.
+whole numbers and fractions, values of several kinds, or text that looks like dates. The members of a struct get such
+comments, too.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ class _Seen:
         is_uncertain = any(note in {ALL_NULL, SEVERAL_KINDS} for _, _, note in typed)
         if is_uncertain or len(lowered) < len(self.members):
             return _VARIANT, "objects with members of uncertain type"
-        return StructType(tuple(Field(name, kind, position=at) for at, (name, kind, _) in enumerate(typed))), None
+        members = (Field(name, kind, position=at, comment=note) for at, (name, kind, note) in enumerate(typed))
+        return StructType(tuple(members)), None
 
     def _array(self) -> tuple[DataType, str | None]:
         element, note = self.element.type() if self.element is not None else (_STRING, ALL_NULL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -22,6 +23,7 @@ from tests.core.cli.data_sets import FORMS, deliver, differences, numbered
 from zerobus_core import ClientCredentials, TableSchema, Workspace, ingest
 from zerobus_core.cli import main
 from zerobus_core.errors import SchemaError
+from zerobus_core.schema import StructType
 from zerobus_local import LocalZerobus
 
 
@@ -205,6 +207,22 @@ def test_a_row_of_the_sample_that_cannot_be_read_is_named() -> None:
 def test_a_value_that_is_not_text_is_refused_in_a_sample_of_text() -> None:
     with pytest.raises(SchemaError, match="column a has a value of type int, not text or None"):
         TableSchema.from_records([{"a": 1}], "main.default.t", is_text=True)
+
+
+def test_members_of_uncertain_type_have_a_comment() -> None:
+    schemas = [
+        TableSchema.from_records([{"a": {"x": 1, "y": 1}}, {"a": {"x": 1.5, "y": 2}}], "main.default.t"),
+        TableSchema.from_arrow(pa.schema({"a": pa.struct({"x": pa.null(), "y": pa.int8()})}), "main.default.t"),
+    ]
+    comments = ["whole numbers and fractions in the sample", "all values of the sample are NULL"]
+    for schema, comment in zip(schemas, comments, strict=True):
+        for twin in (
+            schema,
+            TableSchema.from_sql(schema.to_sql()),
+            TableSchema.from_table_info(json.loads(schema.to_json())),
+        ):
+            assert isinstance(twin.columns[0].type, StructType)
+            assert [member.comment for member in twin.columns[0].type.fields] == [comment, None]
 
 
 @pytest.mark.parametrize(
