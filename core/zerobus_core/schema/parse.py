@@ -150,7 +150,31 @@ def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
     build = _NESTED_SQL.get(parsed.this.name)
     if build is not None:
         return build(parsed, path, depth)
-    return _primitive(parsed.sql("databricks"), path)
+    return _scalar_from_sql(parsed, path)
+
+
+def _scalar_from_sql(parsed: Any, path: str) -> DataType:
+    """Convert sqlglot's node for a type that is not nested.
+
+    Raises UnsupportedTypeError for types and parameters that Databricks does not have, which sqlglot would write as
+    others or leave out: TIME as TIMESTAMP, VARCHAR as STRING.
+    """
+    tag = parsed.this.name
+    takes_parameters = tag in _PARAMETRIC_SQL
+    if (tag not in _SCALARS_SQL and not takes_parameters) or (parsed.expressions and not takes_parameters):
+        raise UnsupportedTypeError(path, _shown(parsed))
+    kind = _primitive(parsed.sql("databricks"), path)
+    if tag in {"CHAR", "VARCHAR"} and kind == StringType():
+        raise UnsupportedTypeError(path, _shown(parsed))
+    return kind
+
+
+def _shown(parsed: Any) -> str:
+    tag = parsed.this.name
+    if not tag:  # an interval, or what is not a type
+        return str(parsed.sql("databricks"))
+    parameters = ", ".join(one.sql("databricks") for one in parsed.expressions)
+    return _SCALARS_SQL.get(tag, "VOID" if tag == "NULL" else tag) + (f"({parameters})" if parameters else "")
 
 
 def _array_from_sql(parsed: Any, path: str, depth: int) -> DataType:
@@ -264,6 +288,18 @@ def _only_statement(sql: str) -> Any:
     return statements[0]
 
 
+# Maps the names of sqlglot's types to those of Databricks SQL.
+_SCALARS_SQL = {
+    **{name: name for name in ("TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "BINARY")},
+    "DATE": "DATE",
+    "TEXT": "STRING",
+    "VARIANT": "VARIANT",
+    "TIMESTAMP": "TIMESTAMP",
+    "TIMESTAMPTZ": "TIMESTAMP",
+    "TIMESTAMPLTZ": "TIMESTAMP_LTZ",
+    "TIMESTAMPNTZ": "TIMESTAMP_NTZ",
+}
+_PARAMETRIC_SQL = frozenset({"DECIMAL", "CHAR", "VARCHAR"})
 _NESTED_SQL: dict[str, Callable[[Any, str, int], DataType]] = {
     "ARRAY": _array_from_sql,
     "LIST": _array_from_sql,

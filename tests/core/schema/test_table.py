@@ -284,6 +284,23 @@ def test_a_type_text_of_which_a_part_would_be_lost_is_refused(text: str, message
         TableSchema.from_table_info(info({"name": "a", "type_text": text}))
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("TIME", "TIME"), ("time(6)", "TIME(6)"), ("UUID", "UUID"), ("DATETIME", "DATETIME"), ("BIT", "BIT"),
+        ("TIMESTAMP(3)", "TIMESTAMP(3)"), ("STRING(3)", "STRING(3)"), ("NCHAR(3)", "NCHAR(3)"),
+        ("VARCHAR", "VARCHAR"), ("CHAR", "CHAR"), ("void", "VOID"),
+    ],
+)  # fmt: skip
+def test_a_type_that_databricks_does_not_have_is_not_read_as_another(text: str, name: str) -> None:
+    for read in (
+        lambda: TableSchema.from_sql(f"CREATE TABLE a.b.c (x {text})"),
+        lambda: TableSchema.from_table_info(info({"name": "x", "type_text": text})),
+    ):
+        with pytest.raises(SchemaError, match=re.escape(f"column x is {name}, a type that Zerobus does not support")):
+            read()
+
+
 def test_a_collated_string_is_read_from_its_text() -> None:
     assert only_type({"name": "a", "type_text": "string collate UTF8_LCASE"}) == StringType()
 
