@@ -225,8 +225,8 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
 
     A column is returned as its name and a function that parses its type and returns the Field, so that the caller can
     collect the errors of all columns; the function of an entry that is neither a column nor a constraint raises
-    ValueError. Raises ValueError for text that sqlglot cannot parse, for statements of another kind, and for a table
-    without columns.
+    ValueError. Raises ValueError for text that sqlglot cannot parse, for statements of another kind, for a table
+    without columns, and for one that is not a managed Delta table.
     """
     from sqlglot import exp  # slow to import, see _only_statement
 
@@ -239,8 +239,31 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
     if not entries:
         others = ", ".join(entry.sql("databricks") for entry in statement.this.expressions)
         raise ValueError(f"the table has no columns{others and f', only {others}'}; write each column with its type")
+    _check_clauses(statement, {entry.name.lower() for entry in entries})
     table = ".".join(part.name for part in statement.this.this.parts)
     return table, [_column_parser(entry, index) for index, entry in enumerate(entries)]
+
+
+def _check_clauses(statement: Any, columns: set[str]) -> None:
+    """Raise ValueError if a clause after the columns adds a column or makes a table that Zerobus does not support.
+
+    ``columns`` are the names of the columns, in lower case.
+    """
+    from sqlglot import exp
+
+    properties = statement.args.get("properties")
+    for clause in properties.expressions if properties is not None else ():
+        text = clause.sql("databricks")
+        is_delta = isinstance(clause, exp.FileFormatProperty) and clause.name.upper() == "DELTA"
+        foreign = (exp.FileFormatProperty, exp.LocationProperty, exp.ExternalProperty, exp.TemporaryProperty)
+        if isinstance(clause, foreign) and not is_delta:
+            raise ValueError(f"{text} does not make a managed Delta table, and Zerobus supports no other tables")
+        if isinstance(clause, exp.PartitionedByProperty):
+            for entry in clause.this.expressions:
+                if isinstance(entry, exp.ColumnDef) or entry.name.lower() not in columns:
+                    raise ValueError(
+                        f"{text}: declare {entry.name} with the other columns, and give only its name there"
+                    )
 
 
 def _is_constraint(entry: Any) -> bool:

@@ -247,9 +247,14 @@ def test_nullable_elements_and_positions_are_part_of_the_shape() -> None:
         ("CREATE VIEW a.b.c (x INT) AS SELECT 1", "it is a CREATE VIEW statement, not a CREATE TABLE statement"),
         ("CREATE TABLE a.b.c (x INT); CREATE TABLE a.b.d (x INT)", "the text has 2 statements"),
         ("", "the text has 0 statements"),
+        ("CREATE TABLE a.b.c (x INT) PARTITIONED BY (y STRING)", "declare y with the other columns"),
+        ("CREATE TABLE a.b.c (x INT) PARTITIONED BY (x, y)", "declare y with the other columns"),
+        ("CREATE TABLE a.b.c (x INT) USING CSV", "USING CSV does not make a managed Delta table"),
+        ("CREATE TABLE a.b.c (x INT) LOCATION 's3://b/t'", "LOCATION 's3://b/t' does not make a managed Delta table"),
+        ("CREATE EXTERNAL TABLE a.b.c (x INT)", "EXTERNAL does not make a managed Delta table"),
     ],
 )
-def test_sql_with_a_column_that_would_be_lost_is_refused(statement: str, message: str) -> None:
+def test_sql_of_which_a_part_would_be_lost_is_refused(statement: str, message: str) -> None:
     with pytest.raises(SchemaError, match=re.escape(message)):
         TableSchema.from_sql(statement)
 
@@ -257,7 +262,7 @@ def test_sql_with_a_column_that_would_be_lost_is_refused(statement: str, message
 def test_constraints_and_a_semicolon_are_not_columns() -> None:
     schema = TableSchema.from_sql(
         "CREATE TABLE a.b.c (x INT, CONSTRAINT k PRIMARY KEY (x), CONSTRAINT p CHECK (x > 0), CHECK (x > 1), "
-        "FOREIGN KEY (x) REFERENCES a.b.d, EXPECT (x > 0)); -- the end"
+        "FOREIGN KEY (x) REFERENCES a.b.d, EXPECT (x > 0)) USING DELTA PARTITIONED BY (X) COMMENT 'c'; -- the end"
     )
     assert [str(column) for column in schema.columns] == ["x: INT"]
 
