@@ -26,6 +26,16 @@ if (3, 0) <= AIRFLOW < (3, 2):
     supervisor = import_module("airflow.sdk.execution_time.supervisor")
     supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 
+if (3, 0) <= AIRFLOW < (3, 1):
+    # A task that runs in this process has structlog's own log, which tells all messages between the task and Airflow,
+    # and draws an error in a box of 100 columns, with the values of local variables. A worker's log has none of this.
+    structlog = import_module("structlog")
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[*structlog.get_config()["processors"][:-1], renderer],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+    )
+
 
 def dag_bag(folder):
     """The Dags of a folder, as Airflow parses them."""
@@ -35,8 +45,14 @@ def dag_bag(folder):
         return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=Path(folder).name)
     from airflow.models.dagbag import DagBag
 
-    if AIRFLOW >= (3, 0):
+    if AIRFLOW >= (3, 1):
         return DagBag(dag_folder=folder, include_examples=False)
+    if AIRFLOW >= (3, 0):
+        bag = DagBag(dag_folder=folder, include_examples=False)
+        # Otherwise the assets of the Dags are not active, and a task with one as its outlet fails.
+        import_module("airflow.dag_processing.bundles.manager").DagBundlesManager().sync_bundles_to_db()
+        bag.sync_to_db(Path(folder).name, None)
+        return bag
     bag = DagBag(dag_folder=folder, include_examples=False, read_dags_from_db=False)
     # Otherwise the data sets of the Dags are not known, and have no events.
     bag.sync_to_db()
