@@ -393,7 +393,7 @@ def test_a_task_that_must_not_resume_sends_all_rows_again(run, target, table, da
     assert len(target.rows(table)) > 1_000
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
+@needs_state
 def test_a_cleared_task_sends_all_rows_again(airflow, run, target, table):
     account = run("resume_retry", table)
     again = airflow.clear(account, "push", environ=target.environ)
@@ -404,7 +404,7 @@ def test_a_cleared_task_sends_all_rows_again(airflow, run, target, table):
     assert "epoch" in again["log"]
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
+@needs_state
 def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, target, table):
     account = run("resume_always", table)
     again = airflow.clear(account, "push", environ=target.environ)
@@ -468,7 +468,6 @@ def once_there_are_rows(server, table, act, *, rows=1):
         watching.result()
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_a_task_that_is_told_to_stop_while_its_source_waits_fails_at_once_and_keeps_what_is_acknowledged(
     airflow, run, target, table, tmp_path
 ):
@@ -482,9 +481,11 @@ def test_a_task_that_is_told_to_stop_while_its_source_waits_fails_at_once_and_ke
         account = run("source_waits_killed", table, go=str(go))
     assert seconds_to_fail(account) < AT_ONCE
     assert "10 rows read, 10 acknowledged" in account["log"]
-    again = airflow.clear(account, "push", environ=target.environ)
-    assert receipt_of(again)["rows_skipped"] == 10, again["log"]
-    assert target.rows(table) == rows_from(0, 20)
+    assert target.rows(table) == rows_from(0, 10)
+    if AIRFLOW >= (3, 3):  # before, a task has no state, and the next try sends all rows
+        again = airflow.clear(account, "push", environ=target.environ)
+        assert receipt_of(again)["rows_skipped"] == 10, again["log"]
+        assert target.rows(table) == rows_from(0, 20)
 
 
 @pytest.mark.matrix
