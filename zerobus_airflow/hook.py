@@ -201,7 +201,10 @@ class ZerobusHook(BaseHook):
 
 
 def find_connection(conn_id: str, parameter: str) -> Connection:
-    """Return a connection; if it does not exist, raise a ConfigurationError that names its id and ``parameter``."""
+    """Return a connection.
+
+    Raises a ConfigurationError that names its id, if it does not exist or if its environment variable cannot be read.
+    """
     rendered_name(parameter, conn_id)
     try:
         return BaseHook.get_connection(conn_id)
@@ -209,10 +212,21 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
         # Airflow before 3.1 raises the supervisor's answer as an AirflowRuntimeError.
         if not isinstance(error, AirflowNotFoundException) and "CONNECTION_NOT_FOUND" not in str(error):
             raise
-        raise ConfigurationError(
-            f"there is no connection {conn_id!r}; add it under Admin > Connections, in your secrets backend or as an "
-            f"environment variable, or pass another one as {parameter}"
-        ) from error
+        raise ConfigurationError(_why_not_found(conn_id, parameter)) from error
+
+
+def _why_not_found(conn_id: str, parameter: str) -> str:
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    if os.environ.get(variable):
+        # Airflow passes over it, and its own error can contain a part of a secret.
+        return (
+            f"connection {conn_id!r}: Airflow cannot read the environment variable {variable}. Expected a URI or a "
+            "JSON object. Port must be a number, and Extra must be a JSON object"
+        )
+    return (
+        f"there is no connection {conn_id!r}; add it under Admin > Connections, in your secrets backend or as an "
+        f"environment variable, or pass another one as {parameter}"
+    )
 
 
 class _Fields:
