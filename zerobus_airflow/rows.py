@@ -6,11 +6,12 @@ Rows are written in the Dag, returned by another task or a function, or fetched 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError
-from zerobus_core.hosting import UriWithFilesystem
+from zerobus_core.hosting import UriWithFilesystem, shown_uri
 
 from .compat import AirflowSkipException, ObjectStoragePath, XComArg, conn_id_of, literal
 from .parameters import is_known
@@ -117,11 +118,20 @@ def readable(source: Any) -> Any:
     """Return the source in a form that the core reads.
 
     An ObjectStoragePath becomes a URI. If it has a connection, it also keeps the file system of this connection.
+
+    Raises ConfigurationError for an ObjectStoragePath whose protocol came from a template, if universal_pathlib before
+    0.3 took the template for a local path.
     """
     if isinstance(source, list | tuple):
         return [readable(item) for item in source]
     if not isinstance(source, ObjectStoragePath):
         return source
+    if not source.protocol and (found := re.match(r"/(\w[\w+.-]+):/", str(source))):
+        raise ConfigurationError(
+            f"source is an ObjectStoragePath that became the local path {shown_uri(str(source))!r}: this version of "
+            "universal_pathlib takes a path that begins with a template for a local one. Write the protocol and the "
+            f"bucket before the template: ObjectStoragePath('{found[1]}://…/{{{{ … }}}}')"
+        )
     if not conn_id_of(source):
         return str(source)
     return UriWithFilesystem(f"{source.protocol}://{source.path}", source.fs, source.path)

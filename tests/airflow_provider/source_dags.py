@@ -54,7 +54,10 @@ with push_dag("object_storage"):
         return pyarrow.dataset.dataset(path.path, filesystem=path.fs)
 
     dataset()
-    ZerobusIngestOperator(task_id="path", table=TABLE, source=ObjectStoragePath("{{ dag_run.conf['source'] }}"))
+    ZerobusIngestOperator(
+        task_id="path", table=TABLE, source=ObjectStoragePath("file:///{{ dag_run.conf['source'][8:] }}")
+    )
+    ZerobusIngestOperator(task_id="whole", table=TABLE, source=ObjectStoragePath("{{ dag_run.conf['source'] }}"))
     # A bucket in memory, which only the connection's own file system can read.
     bucket = MemoryFileSystem()
     bucket.pipe("/bucket/rows.jsonl", b'{"id": 100, "note": "of the connection"}\n')
