@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .state import OpenSlice, PastSlice, State
     from .store import SideFiles
 
-__all__ = ["Opened", "last_delivered", "open_slice"]
+__all__ = ["Opened", "look", "open_slice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,22 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
     )
 
 
-def last_delivered(state: State) -> PastSlice | None:
+def look(keeper: StateKeeper) -> dict[str, Any]:
+    """Return a dict that says whether there is something to deliver now; does not change the state.
+
+    ``is_new`` is True if a slice is open (also if another run is delivering it), or if a new slice could be frozen.
+    """
+    _, state = keeper.load()
+    start, notes = keeper.source.shown(state.done), dict[str, Any]()
+    if state.open is not None:
+        end, is_new = keeper.source.shown(state.open.end), True
+    else:
+        plan, notes = keeper.source.plan(state.done, _last_delivered(state), keeper.context())
+        end, is_new = (None, False) if plan is None else (keeper.source.shown(plan.end), True)
+    return {"name": keeper.name, "revision": state.revision, "is_new": is_new, "from": start, "to": end, **notes}
+
+
+def _last_delivered(state: State) -> PastSlice | None:
     """Return the last entry of the history if it is a delivered slice; otherwise None, for example after a rewind."""
     if not state.history or state.history[-1].outcome != "delivered":
         return None
@@ -84,7 +99,7 @@ def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[s
 
 def _planned(keeper: StateKeeper, text: str | None, state: State) -> tuple[Plan | None, dict[str, Any]]:
     try:
-        return keeper.source.plan(state.done, last_delivered(state), keeper.context())
+        return keeper.source.plan(state.done, _last_delivered(state), keeper.context())
     except HandoffStateError:
         if keeper.store.load() != text:  # another run has changed the state, and removed files that plan() reads
             raise StateConflict(keeper.store.shown) from None

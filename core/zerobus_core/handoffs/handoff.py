@@ -11,12 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..delivery.arguments import hook_argument, stop_argument, table_argument, workspace_argument
-from ..errors import (
-    ConfigurationError,
-    HandoffBusyError,
-    ZerobusIngestError,
-    naming_table,
-)
+from ..errors import ConfigurationError, HandoffBusyError, ZerobusIngestError, naming_table
 from ..merging import merge_receipts
 from ..process.signals import is_of_signal
 from ..ranges import END
@@ -24,7 +19,7 @@ from ..sources.shards.form import start_delay
 from . import repairs, shards
 from .busy import freeze_when_free
 from .finishing import finish_slice, note_redelivery
-from .freezing import last_delivered, open_slice
+from .freezing import look, open_slice
 from .keeper import MOST_CONFLICTS, StateKeeper
 from .lease import Owner
 from .owner import activate, deactivate, process_owner, with_process
@@ -146,9 +141,8 @@ class Handoff:
     def deliver(self) -> Receipt:
         """Send the rows of the slice that ``freeze`` returned, and return when all of them are durable.
 
-        Nothing is sent if ``freeze`` returned None, or if the slice was already delivered or skipped. But if it was
-        delivered, and a person has asked for the run again since then, by clearing a task, all rows of the slice are
-        sent again.
+        Nothing is sent if ``freeze`` returned None, or if the slice was already delivered or skipped. But if a person
+        has asked for the run of a delivered slice again, by clearing a task, all rows of the slice are sent again.
         """
         with naming_table(self._kept.table):
             if self._past is not None:
@@ -163,13 +157,10 @@ class Handoff:
     def _deliver_open(self, opened: OpenSlice) -> Receipt:
         try:
             return self._sender.send_open(opened)
-        except Exception as error:
+        except BaseException as error:
             deactivate(self._kept.owner.attempt)
-            if not is_of_signal(error):
+            if isinstance(error, Exception) and not is_of_signal(error):
                 self._kept.let_go(opened)
-            raise
-        except BaseException:
-            deactivate(self._kept.owner.attempt)
             raise
 
     def _redeliver(self, past: PastSlice) -> Receipt:
@@ -193,8 +184,8 @@ class Handoff:
         This is so if a person skipped the slice, or if this chain of attempts opened it or has sent it again. A chain
         is a run's attempts and automatic retries, up to the point where a person asks for the run again.
         """
-        is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
-        return is_known or past.outcome == "skipped"
+        chains = {past.chain, *(again.chain for again in past.redeliveries)}
+        return past.outcome == "skipped" or self._kept.owner.chain in chains
 
     def finish(self) -> Receipt:
         """Advance the state to the end of the delivered slice; return the receipt, with facts about the slice.
@@ -229,10 +220,9 @@ class Handoff:
 
         Each shard is a dict of JSON-compatible values, a few hundred bytes in size, for ``deliver_shard`` in any
         process that builds the same handoff. After the split, every run delivers the slice in these shards only
-        (docs/fan_out.md). A slice that was already split, by this run or another one, keeps its shards. If rows of the
-        slice may have been sent before the split, the whole slice becomes a single shard. Raises ConfigurationError for
-        NewItems, and if ``n`` is not a whole number from 1 to 1,000. Raises HandoffBusyError if another run holds the
-        open slice.
+        (docs/fan_out.md). A slice that was already split keeps its shards. If rows of the slice may have been sent
+        before the split, the whole slice becomes a single shard. Raises ConfigurationError for NewItems, and if ``n``
+        is not a whole number from 1 to 1,000; HandoffBusyError if another run holds the open slice.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -274,13 +264,11 @@ class Handoff:
     def finish_shards(self, receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
         """Check that every shard of the slice is durable, and advance the state; return one receipt for all shards.
 
-        The state does not advance if the slice was already finished.
-
-        ``receipts`` holds what ``deliver_shard`` returned for each shard: a Receipt, or the dict that its ``as_dict()``
-        returns. Raises ShardsMissingError, which names each shard that has no receipt or whose receipt does not account
-        for all of its rows. Raises ConfigurationError if ``receipts`` holds other values, or two complete receipts for
-        one shard. If ``receipts`` is empty, the receipt says that nothing was new; but if this run has an open slice,
-        its shards are missing, and ShardsMissingError is raised.
+        The state does not advance if the slice was already finished. ``receipts`` holds what ``deliver_shard``
+        returned for each shard, or its ``as_dict()``. Raises ShardsMissingError, which names each shard that has no
+        receipt or whose receipt does not account for all of its rows, and ConfigurationError if ``receipts`` holds
+        other values, or two complete receipts for one shard. If ``receipts`` is empty, the receipt says that nothing
+        was new; but if this run has an open slice, its shards are missing.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -345,16 +333,7 @@ class Handoff:
         ``is_new`` is True if a slice is open (also if another run is delivering it), or if a new slice could be frozen.
         """
         with naming_table(self._kept.table):
-            _, state = self._kept.load()
-            start, notes = self._kept.source.shown(state.done), dict[str, Any]()
-            if state.open is not None:
-                end, is_new = self._kept.source.shown(state.open.end), True
-            else:
-                plan, notes = self._kept.source.plan(state.done, last_delivered(state), self._kept.context())
-                end, is_new = (None, False) if plan is None else (self._kept.source.shown(plan.end), True)
-            return {"name": self.name, "revision": state.revision, "is_new": is_new, "from": start, "to": end, **notes}
-
-    # what people do
+            return look(self._kept)
 
     def show(self, *, values: bool = False) -> dict[str, Any]:
         """Return the state as a dict: what was delivered, the open slice and its owner, and the history.
@@ -386,19 +365,19 @@ class Handoff:
     def end_lease(self, slice_id: str | None = None) -> None:
         """End the lease of a run that has died, so that the next run takes over the open slice at once.
 
-        Rows that the dead run may have sent are counted in the next run's ``rows_resent``. If the run is still alive
-        after all, it loses the slice as soon as another run takes the slice over. Raises SliceForgottenError if no
-        slice is open, or if ``slice_id`` is given and is not the open slice.
+        Rows that the dead run may have sent are counted in the next run's ``rows_resent``. If the run is still alive,
+        it loses the slice as soon as another run takes it over. Raises SliceForgottenError if no slice is open, or if
+        ``slice_id`` is another one.
         """
         repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
         """Exclude one version of a file from the open slice and from later ones.
 
-        If the file is in the open slice, the version in the slice is excluded, and the file is taken out of the slice.
-        Otherwise, the file's present version is excluded. Use this for a damaged file that would make the slice fail
-        forever, and for a delivered file that has changed. Later versions of the file are not excluded. The state
-        remembers the last 1,000 released versions, unless a rewind removes them. ``deliver_between`` ignores releases.
+        If the file is in the open slice, it is taken out, and the version in the slice is excluded; otherwise the
+        present version is. Use this for a damaged file that would make the slice fail forever, and for a delivered file
+        that has changed. The state remembers the last 1,000 released versions, unless a rewind removes them.
+        ``deliver_between`` ignores releases.
 
         With ``slice_id``, only a file in that slice can be released: raises SliceForgottenError if the slice is no
         longer open, and ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no
