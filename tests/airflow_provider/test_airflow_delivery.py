@@ -491,7 +491,8 @@ def test_a_task_that_is_told_to_stop_while_its_source_waits_fails_at_once_and_ke
     with once_there_are_rows(target.server, table, act):
         account = run("source_waits_killed", table, go=str(go))
     assert seconds_to_fail(account) < AT_ONCE
-    assert "10 rows read, 10 acknowledged" in account["log"]
+    if AIRFLOW >= (3, 0):  # before, Airflow's own error comes out of the source
+        assert "10 rows read, 10 acknowledged" in account["log"]
     assert target.rows(table) == rows_from(0, 10)
     if AIRFLOW >= (3, 3):  # before, a task has no state, and the next try sends all rows
         again = airflow.clear(account, "push", environ=target.environ)
