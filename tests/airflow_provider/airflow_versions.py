@@ -27,7 +27,7 @@ if (3, 0) <= AIRFLOW < (3, 2):
     supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 
 if (3, 0) <= AIRFLOW < (3, 1):
-    # A task that runs in this process has structlog's own log, which says all messages between the task and Airflow,
+    # A task that runs in this process has structlog's own log, which shows all messages between the task and Airflow,
     # and draws an error in a box of 100 columns, with the values of local variables. A worker's log has none of this.
     structlog = import_module("structlog")
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
