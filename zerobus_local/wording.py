@@ -1,4 +1,4 @@
-"""Numbers with their nouns, in texts that people read."""
+"""Formats a number with its noun ("1 row", "2 rows") for texts that people read."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
 """All errors that a delivery can raise.
 
-The first level of the tree says who has to act:
+The headings at the first level of the tree say where the cause of an error is:
 
     ZerobusIngestError
     ├── your side: change something before another attempt
     │   ├── ConfigurationError        an invalid endpoint, option, credential or source
     │   ├── SchemaError               a table that Zerobus cannot write to, or columns that do not fit it
-    │   ├── RecordError               rows that do not fit the table; each bad field is named
-    │   └── DeliverySupersededError   a newer attempt at the same delivery has replaced this one
+    │   └── RecordError               rows that do not fit the table; each bad field is named
     ├── the service's answer
     │   ├── AuthenticationError       the credentials are not accepted
     │   ├── PermissionDeniedError     credentials without the grants on this table
@@ -26,10 +25,15 @@ The first level of the tree says who has to act:
     │   ├── DeliveredFileChangedError a delivered file that has other content now
     │   └── FrozenFileError           a file of the open slice that is gone or has changed
     ├── SourceChangedError            delivered rows have changed in the source       (retryable)
-    └── IngestInterruptedError        someone asked the delivery to stop              (retryable)
+    ├── IngestInterruptedError        someone asked the delivery to stop              (retryable)
+    └── DeliverySupersededError       a newer attempt at the same delivery has replaced this one
+
+The last three errors have no heading. SourceChangedError and IngestInterruptedError need no action but another attempt.
+DeliverySupersededError needs no action at all: the newer attempt has taken over.
 
 ``retryable`` is a property of the class. It is True if another attempt with the same input can succeed. Adapters use
-only this property to decide about a retry.
+this property to decide about a retry, unless the user sets another rule (in Airflow: ``retry_permanent_errors`` or a
+retry policy).
 """
 
 from __future__ import annotations

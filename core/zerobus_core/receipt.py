@@ -164,7 +164,7 @@ class ProgressLog:
     """An ``on_progress`` function that writes a line every ``interval`` seconds of the delivery.
 
     ``write`` is called like a logger's method: with a format string and its arguments. Exceptions of ``write`` are
-    passed on.
+    passed on to the delivery, which logs them.
     """
 
     def __init__(self, write: Callable[..., object], *, interval: float) -> None:

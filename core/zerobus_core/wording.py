@@ -1,4 +1,4 @@
-"""Chooses the singular or plural of words in texts that people read."""
+"""Chooses between the singular and the plural of a word ("row", "rows") for texts that people read."""
 
 from __future__ import annotations
 

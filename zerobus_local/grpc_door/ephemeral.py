@@ -33,7 +33,10 @@ class EphemeralOpener:
     name = "grpc"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read ``create_stream``; raise StatusError if it is invalid, or if the schema in it does not fit the table."""
+        """Read ``create_stream`` and return the opened stream.
+
+        Raises StatusError if ``create_stream`` is invalid, or if the schema in it does not fit the table.
+        """
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
             raise invalid_error(

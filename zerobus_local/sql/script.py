@@ -1,7 +1,8 @@
 """Parses Databricks SQL into statements.
 
-sqlglot parses most of the dialect. The module ``words`` parses the statements that sqlglot does not know, such as
-CREATE CATALOG and GRANT, from sqlglot's tokens. Errors say what is wrong and, where possible, in which line.
+sqlglot parses most of the dialect. The module ``words`` parses the statements that sqlglot does not parse, or not in
+every form, such as CREATE CATALOG and GRANT, from sqlglot's tokens. Errors say what is wrong and, where possible, in
+which line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Converts sqlglot's syntax trees of CREATE TABLE and ALTER TABLE … ADD COLUMN to statements."""
+"""Converts sqlglot's syntax trees of CREATE TABLE and ALTER TABLE … ADD COLUMN to our own statement objects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Parses statements that sqlglot does not know, from sqlglot's tokens.
+"""Parses statements that sqlglot does not parse, or not in every form, from sqlglot's tokens.
 
-These statements are CREATE CATALOG, DROP CATALOG, ALTER TABLE … SET TAGS, ALTER TABLE … UNSET TAGS, SHOW TABLES, GRANT
-and REVOKE.
+These statements are CREATE CATALOG, DROP CATALOG, SHOW TABLES, GRANT, REVOKE, and SET TAGS and UNSET TAGS in ALTER
+TABLE … ALTER COLUMN. Only the tags of a column can be set or unset, not those of a table.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _PARTS = {"CATALOG": 1, "SCHEMA": 2, "TABLE": 3}
 
 
 def parse_words(tokens: list[Token]) -> Statement | None:
-    """Parse a statement that sqlglot does not know; return None for any other statement.
+    """Parse one of the statements that the module's docstring lists; return None for any other statement.
 
-    The module's docstring lists the statements. Raises InvalidRequest if one of them is invalid.
+    Raises InvalidRequest if the statement is invalid.
     """
     words = _Words(_unfolded(tokens))
     if words.take("CREATE", "CATALOG"):

@@ -27,9 +27,9 @@ __all__ = ["Storage", "StorageClosedError"]
 class Storage:
     """All writers of one data folder. Thread-safe.
 
-    ``commit_delay`` is how long, in seconds, the first rows of a commit wait for more rows. ``max_pending_bytes``
-    limits the size of all rows that wait for a commit, in all tables together. ``append`` blocks while its rows would
-    exceed this limit, which slows clients down.
+    ``commit_delay`` is the maximum time, in seconds, for which the first rows of a commit wait for more rows.
+    ``max_pending_bytes`` limits the size of all rows that wait for a commit, in all tables together. ``append`` blocks
+    while its rows would exceed this limit, which slows clients down, but takes rows of any size if none are waiting.
     """
 
     def __init__(

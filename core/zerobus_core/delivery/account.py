@@ -267,7 +267,7 @@ class Account:
 
     @property
     def counts(self) -> Counts:
-        """The numbers of rows that every report contains."""
+        """The row counts that are included in every report."""
         return Counts(
             rows_read=self._ledger.rows_added + self.past.skip.rows + self._rows_unfit + self._rows_filtered,
             rows_acked=self._ledger.rows_acked,

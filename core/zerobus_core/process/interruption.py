@@ -25,9 +25,12 @@ _GRACE = 0.25
 class StopRequest(StopEvent):
     """An event to pass to a delivery as ``stop``; a signal handler can also call its ``interrupt`` method.
 
-    A delivery that waits for acknowledgements checks the event every 0.1 s. A delivery that waits for its source cannot
-    check the event, so the handler of an alarm (SIGALRM) raises IngestInterruptedError in the main thread. This happens
-    only inside the ``with`` block of the request. The end of the block restores the previous alarm.
+    A delivery that waits for acknowledgements checks the event every 0.1 s. While a delivery waits for its source,
+    SourceGuard interrupts the source once the event is set, if it can.
+
+    ``interrupt`` also sets an alarm (SIGALRM): if the delivery has not reacted after 0.25 s, the handler of the alarm
+    raises IngestInterruptedError in the main thread. It does so only inside the ``with`` block of the request. The
+    previous alarm, unless it belonged to a SourceGuard, is restored at the end of the block at the latest.
     """
 
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:

@@ -174,9 +174,9 @@ def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mappi
 
 
 def dumped(value: Any) -> Any:
-    """Return the content of a pydantic object or a well-known protobuf message; return any other value unchanged.
+    """Return the content of a pydantic object, or of a protobuf message that ``well_known_reader`` converts.
 
-    Raises UnfitError if the content cannot be read.
+    Return any other value unchanged. Raises UnfitError if the content cannot be read.
     """
     kind: Any = type(value)
     read = _stand_in_reader(kind)
@@ -247,7 +247,7 @@ def _serializer(kind: type) -> Any:
 
 
 def _may_have_aliases(kind: type) -> bool:
-    """Return whether a field of a pydantic model, or of a model nested in that model, can have an alias."""
+    """Return whether any field of the pydantic class ``kind``, or of a model nested in it, can have an alias."""
     schema = repr(getattr(kind, "__pydantic_core_schema__", None))
     return any(word in schema for word in ("serialization_alias", "'alias'", "'any'"))
 

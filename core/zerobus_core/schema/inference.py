@@ -1,8 +1,8 @@
 """Infers a table from sample data: for each column, a type that fits the values of the sample.
 
-A comment on a column can say why its type is uncertain: for example, the sample has only nulls in this column, both
-whole numbers and fractions, values of several kinds, or text that looks like dates. The members of a struct get such
-comments, too.
+A comment on a column can say why its type is uncertain: for example, because its values in the sample are all null,
+mix whole numbers with fractions, are of several kinds, or are text that looks like dates. The members of a struct get
+such comments, too.
 """
 
 from __future__ import annotations

@@ -142,8 +142,8 @@ class TableSchema:
         """Build the schema of a table for Arrow data.
 
         Each field becomes a column of the type that fits its Arrow type. With ``not_null``, a field that is not
-        nullable becomes a NOT NULL column. Raises SchemaError if the type of a field fits no column type; the error
-        lists all such fields. If there are none, raises the errors of ``from_columns``.
+        nullable becomes a NOT NULL column. Raises SchemaError if the types of any fields fit no column type; the error
+        lists all of these fields. If every type fits, ``from_columns`` can still raise its own errors.
         """
         from .arrow_inference import columns_of_arrow
 

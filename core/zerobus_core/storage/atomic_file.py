@@ -35,7 +35,11 @@ class KeptFile:
     """
 
     def __init__(self, uri: str | os.PathLike[str], what: str, *, new_mode: int | None = None) -> None:
-        """Build the object; ``new_mode`` is the mode of a local file that ``replace`` creates (None: the default)."""
+        """Build the object.
+
+        If no local file exists yet, ``replace`` gives the new file the mode ``new_mode``; None: the mode that the umask
+        gives.
+        """
         self.uri = os.fspath(uri)
         self._what = what
         self._new_mode = new_mode

@@ -110,9 +110,10 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def unsupported_in_union(field: pa.Field) -> str | None:
-    """Return what a union in the field contains that is not supported there: "JSON", "a map" or "a VARIANT", or None.
+    """Return the name of a type in a union of the field that is not supported there; None if all are supported.
 
-    A value of a union does not show which member type it has, so such values would not be converted.
+    The name is "JSON", "a map" or "a VARIANT". A value of a union does not show which member type it has, so JSON, map
+    and VARIANT values in a union would not be converted.
     """
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]

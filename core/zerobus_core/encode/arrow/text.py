@@ -30,7 +30,10 @@ _ZONE = r"[Tt ][0-9:.,]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 
 def text_cast(kind: DataType) -> ArrayCast | None:
-    """Return the cast from text; None if the cells have to be checked one by one."""
+    """Return a function that casts an array of text to the column type ``kind``.
+
+    Return None if the cells have to be checked one by one.
+    """
     parse = _parser(kind)
     if parse is None:
         return None

@@ -145,7 +145,7 @@ def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_o
     """Ask the storage about each file again, and return the files that have not changed since they were listed.
 
     With ``in_order``, return only the files before the first one that has changed. Raises ConfigurationError if the
-    files that are left do not have one known format.
+    files that are left do not all have the same known format.
     """
     frozen: list[FrozenFile] = []
     for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):

@@ -50,9 +50,10 @@ class FrozenList:
         return self
 
     def earlier(self) -> list[tuple[FrozenFile, ...]]:
-        """Return, for each release, the files that the list held before it; the latest release comes first.
+        """For each release, return all files that the list held just before it; the latest release comes first.
 
-        Earlier attempts may have delivered these files.
+        In a release, a person takes one file out of the slice. The files returned for it are this file and those that
+        were in the slice with it. Attempts before the release may have delivered them.
         """
         lists: list[tuple[FrozenFile, ...]] = []
         files = self.files

@@ -91,10 +91,11 @@ def ask(
 def send(
     workspace: Workspace, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float
 ) -> Mapping[str, Any]:
-    """Send a request, with ``body`` as JSON unless it is None, and return the parsed answer; otherwise like ``ask``.
+    """Send a request and return the parsed answer.
 
-    Only a GET is sent again if it might have reached the workspace. For any other method, raises a ZerobusIngestError
-    that is not retryable if the request was sent and the answer does not say what became of it.
+    ``body`` is sent as JSON; if it is None, the request has no body. Only a GET is sent again if it might have reached
+    the workspace. For any other method, raises a ZerobusIngestError that is not retryable if the request was sent and
+    the answer does not say what became of it. In all other respects, this works like ``ask``.
     """
     attempt = None if method == "GET" else _Unrepeatable()
 
@@ -122,7 +123,10 @@ class _Unrepeatable:
         self._is_given_up = False
 
     def on_send(self) -> None:
-        """Note that the request is about to be sent; raises IngestTimeoutError if the caller no longer waits for it."""
+        """Record that the request is about to be sent.
+
+        Raises IngestTimeoutError if the caller has stopped waiting for it.
+        """
         with self._lock:
             if self._is_given_up:
                 raise IngestTimeoutError("the request was not sent in time")

@@ -253,7 +253,10 @@ def _pieces(fragment: Any) -> list[tuple[int, int]]:
 
 
 def is_whole(dataset: Any) -> bool:
-    """Return whether a dataset has all rows of its fragments. It is unknown which rows a filtered dataset has."""
+    """Return whether a dataset has all rows of its fragments.
+
+    Return False for a filtered dataset, of which it is unknown which rows it has.
+    """
     try:
         dataset.get_fragments()
     except ValueError:

@@ -164,7 +164,10 @@ def text_pieces(
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
-    """Yield each line without its LF, and None after the lines that end in each block."""
+    """For each block, yield the lines that end in it, without their LF, and then None.
+
+    After the last block, yield what follows the last LF, which can be empty.
+    """
     number = size = 0
     parts: list[bytes] = []
     for block in blocks:
