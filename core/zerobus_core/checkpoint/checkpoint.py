@@ -285,7 +285,7 @@ def _is_count(value: object) -> bool:
 
 def _reached(plain: object) -> int:
     if not _is_count(plain):
-        raise InvalidCheckpointError(f"reached is {plain!r}, not a row number")
+        raise InvalidCheckpointError(f"the field 'reached' must be a row number, not {plain!r}")
     assert isinstance(plain, int)
     return plain
 

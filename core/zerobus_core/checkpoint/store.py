@@ -235,7 +235,9 @@ class FileCheckpointStore:
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
         if epoch is not None and not (isinstance(epoch, str) and epoch):
-            raise ConfigurationError(f"the epoch of a checkpoint must be text, or None, not {epoch!r}")
+            raise ConfigurationError(
+                f"the epoch of a checkpoint must be text that is not empty, or None, not {epoch!r}"
+            )
         if not isinstance(uri, str | os.PathLike) or not isinstance(os.fspath(uri), str):
             raise ConfigurationError(f"the file of a checkpoint must be a path or URI, not {type(uri).__name__}")
         self.uri = os.fspath(uri)

@@ -218,7 +218,7 @@ class _SideFolder:
         if len(data) > MAX_BYTES:
             raise ConfigurationError(
                 f"{name} at {shown_uri(self._folder)} would be over 64 MiB; limit the slice with max_files, or set "
-                "names_increase=True if the names of files only increase"
+                "names_increase=True if the name of each new file sorts after all earlier names"
             )
         self._make_private()
         self._file(name).replace(data)
