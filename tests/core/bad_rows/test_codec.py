@@ -43,7 +43,7 @@ def through_a_file(value: Any) -> Any:
         (np.datetime64("1972", "Y"), "year 1972"),
         (np.timedelta64(5, "ns"), "5 nanoseconds"),
         (np.array(np.datetime64("1972-01-01", "ns")), "1972-01-01T00:00:00"),
-        (np.longdouble("0.1"), "longdouble 0.1"),
+        (np.longdouble("0.1"), f"{np.longdouble.__name__} 0.1"),
         (pd.Timestamp(1), "1970-01-01T00:00:00.000000001"),
         (pa.scalar(1, pa.timestamp("ns")), "1970-01-01T00:00:00.000000001"),
         (pa.scalar(1_001, pa.time64("ns")), "time64[ns] 1001, which has nanoseconds"),

@@ -239,6 +239,9 @@ def test_a_value_that_duckdb_gives_to_arrow_with_parts_missing_is_refused(expres
 @pytest.mark.parametrize("nesting", ["{}", "{{'b': {}}}"])
 def test_numbers_and_bits_that_duckdb_gives_to_arrow_as_bytes_are_refused(kind: str, nesting: str) -> None:
     query = f"SELECT {nesting.format(f'1::{kind}')} AS c"
+    if (kind, nesting) == ("BIT", "{}") and not hasattr(pa, "opaque"):  # pyarrow before 18 has the plain bytes
+        assert rows_of_relation(query, "arrow_lossless_conversion = true") == [{"c": f"{1:032b}"}]
+        return
     with pytest.raises(ConfigurationError, match=f"column c of the DuckDB relation .*{kind}.*CAST"):
         rows_of_relation(query, "arrow_lossless_conversion = true")
 
