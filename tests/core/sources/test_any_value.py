@@ -324,7 +324,9 @@ def parquet_source(value: Any, folder: Path) -> tuple[Any, Any]:
 
 
 def pandas_source(value: Any, _: Path) -> tuple[Any, Any]:
-    return pd.DataFrame({"n": [0, 1], "c": pd.Series([value, value], dtype=object)}), value
+    # pandas has no other NULL for floats than NaN.
+    given_value = None if isinstance(value, float) and math.isnan(value) else value
+    return pd.DataFrame({"n": [0, 1], "c": pd.Series([value, value], dtype=object)}), given_value
 
 
 def polars_source(value: Any, _: Path) -> tuple[Any, Any]:
