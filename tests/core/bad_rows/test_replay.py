@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 import zerobus_core
@@ -33,6 +34,32 @@ def test_corrected_letters_are_sent_to_the_table_that_they_name(zerobus, table_n
 def test_a_letter_that_still_does_not_fit_fails_the_replay(zerobus, letters):
     with pytest.raises(RecordError, match="row 0, field id"):
         zerobus_core.replay(zerobus.workspace, str(letters))
+
+
+FINE = pa.array([1_000, 1], pa.time64("ns"))
+
+
+@pytest.mark.parametrize(
+    ("column", "replayed"),
+    [
+        (FINE, '"00:00:00.000000001"'),
+        (FINE.dictionary_encode(), '"00:00:00.000000001"'),
+        (pa.array([[1_000], [1, None]], pa.list_(FINE.type)), '["00:00:00.000000001",null]'),
+        (pa.StructArray.from_arrays([FINE], ["a"]), '{"a":"00:00:00.000000001"}'),
+        (pa.array([[("k", 1_000)], [("k", 1)]], pa.map_(pa.string(), FINE.type)), '{"k":"00:00:00.000000001"}'),
+    ],
+    ids=["time", "dictionary", "list", "struct", "map"],
+)
+def test_a_replayed_time_of_day_has_the_nanoseconds_for_which_it_was_refused(
+    column, replayed, zerobus, table_name, tmp_path
+):
+    zerobus.create_table(f"CREATE TABLE {table_name} (v VARIANT)")
+    uri = str(tmp_path / "letters.jsonl")
+    options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=uri)
+    receipt = zerobus_core.ingest(zerobus.workspace, table_name, pa.table({"v": column}), options=options)
+    assert (receipt.rows_acked, receipt.rows_dead_lettered) == (1, 1)
+    zerobus_core.replay(zerobus.workspace, uri)
+    assert replayed in zerobus.read(table_name)["v"].to_pylist()
 
 
 def test_only_the_letters_of_one_table_are_sent(zerobus, table_name, letters):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
@@ -137,8 +137,6 @@ def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.
         ("DATE", pa.array([datetime(2026, 1, 1), datetime(2026, 1, 1), datetime(2026, 1, 1, 1)]), "has a time"),
         ("DATE", pa.array([0, 0, 10**7]), "not a day number"),
         ("TIMESTAMP", pa.array([0, 0, 1], pa.timestamp("ns")), "has nanoseconds"),
-        ("VARIANT", pa.array([0, 1_000, 1], pa.time64("ns")), "the time of day has nanoseconds"),
-        ("VARIANT", pa.array([[0], None, [0, 1]], pa.list_(pa.time64("ns"))), "the time of day has nanoseconds"),
         ("TIMESTAMP", pa.array([0, 0, 10**18]), "is it nanoseconds"),
         ("TIMESTAMP", pa.array([date(2026, 1, 1)]), "a date has no time"),
         ("TIMESTAMP_NTZ", pa.array([0], pa.timestamp("us", "UTC")), "has a time zone"),
@@ -164,6 +162,27 @@ def test_a_value_that_does_not_fit_is_named_with_its_row_and_reason(kind: str, a
     assert {row.row for row in bad} == {field.row + 100 for field in caught.value.fields}
     assert sum(out.rows for out in good) + len(bad) == len(array)
     assert all(row.record == batch.slice(row.row - 100, 1).to_pylist()[0] for row in bad)
+
+
+@pytest.mark.parametrize(
+    ("array", "shown"),
+    [
+        (pa.array([0, 1_000, 1], pa.time64("ns")), "00:00:00.000000001"),
+        (pa.array([[0], None, [0, 1]], pa.list_(pa.time64("ns"))), [time(0), "00:00:00.000000001"]),
+    ],
+    ids=["time", "list"],
+)
+def test_a_time_of_day_with_nanoseconds_is_a_bad_row_that_keeps_them(array: pa.Array, shown: Any) -> None:
+    schema = schema_of(ok="INT", x="VARIANT")
+    batch = batch_of(ok=[0, 1, 2], x=array)
+    with pytest.raises(RecordError, match="the time of day has nanoseconds") as caught:
+        encoded(schema, batch)
+    assert [field.row for field in caught.value.fields] == [2]
+    bad: list[BadRow] = []
+    encoder = encoder_for(schema, IngestOptions(record_format="arrow"), is_arrow=True)
+    good = list(encoder.encode(Chunk(100, batch), on_bad_row=bad.append))
+    assert sum(out.rows for out in good) == 2
+    assert [(row.row, row.record) for row in bad] == [(102, {"ok": 2, "x": shown})]
 
 
 def test_a_bad_row_splits_its_batch_and_the_others_keep_their_positions() -> None:

@@ -8,7 +8,7 @@ cast exists for the type of a column, all of its values go through the exact wal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from ..values.arrow_types import extensions, plain_type, working_type
 from .cast import ArrayCast, UnfitArrayError, compiled_cast
 from .json_type import Convert, fragment_of, json_converter, parsed_json, unsupported_in_union
 from .rebuild import nulls, retype_nested
-from .values import has_map, python_value, shown_value, with_pairs
+from .values import has_map, shown_value, value_reader, with_pairs
 
 if TYPE_CHECKING:
     from ...schema import TableSchema
@@ -83,11 +83,14 @@ class ColumnCasts:
         for source, array in zip(batch.schema, batch.columns, strict=True):
             column = self._columns.get(self._own(source.name))
             try:
-                value = python_value(array, index)
-                convert = None if column is None else json_converter(source, column.field.type, parsed_json)
+                value = value_reader(array)(index)
+            except (ValueError, OverflowError):  # Python has no such value
+                value = shown_value(array[index])
+            convert = None if column is None else json_converter(source, column.field.type, parsed_json)
+            try:
                 record[source.name] = value if convert is None else convert(value)
-            except (ValueError, OverflowError, UnfitError):  # Python has no such value, or it is invalid JSON
-                record[source.name] = shown_value(array[index])
+            except UnfitError:  # invalid JSON
+                record[source.name] = value
         return record
 
     def are_whole(self, schema: pa.Schema) -> bool:
@@ -245,17 +248,20 @@ class _ColumnCast:
     def _one_by_one(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
         name = self.field.name
         values: list[Any] = []
+        read = value_reader(array)
         for index in range(len(array)):
             problems = RowProblems(first_row + index)
-            values.append(self._walked(array, index, problems).get(name))
+            values.append(self._walked(array, index, read, problems).get(name))
             if problems.fields and (limit is None or len(bad) <= limit):
                 bad[problems.row] = problems.fields
         return retype_nested(pa.array(values, plain_type(self.field.type)), self._target)
 
-    def _walked(self, array: pa.Array, index: int, problems: RowProblems) -> Mapping[str, Any]:
+    def _walked(
+        self, array: pa.Array, index: int, read: Callable[[int], Any], problems: RowProblems
+    ) -> Mapping[str, Any]:
         name = self.field.name
         try:
-            value = python_value(array, index)
+            value = read(index)
         except (ValueError, OverflowError) as error:  # a time or text that Python has no value for
             problems.add(name, shown_value(array[index]), str(self.field.type), f"cannot be read: {self._why(error)}")
             return {}

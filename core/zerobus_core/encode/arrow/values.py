@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from ...schema.types import ArrayType, DataType, MapType, StructType
 
-__all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
+__all__ = ["has_map", "shown_value", "value_reader", "with_pairs"]
 
 # pyarrow raises LookupError for an unknown time zone.
 _NO_VALUE = (ValueError, OverflowError, LookupError)
+_FINE_TIME = pa.time64("ns")
+_NANOSECONDS = 1_000  # in a microsecond, the finest unit of Python's times
 
 
-def python_value(array: pa.Array, index: int) -> Any:
-    """Return the value at ``index``; raise ValueError or OverflowError if pyarrow cannot give it as a Python value.
+def value_reader(array: pa.Array) -> Callable[[int], Any]:
+    """Return a function from an index to the value there, as a Python value.
 
-    Such values are, for example, times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, and
-    invalid UTF-8. If the year is in that range in UTC, but not in the time's own zone, the time is returned in UTC (in
-    columns of most types). pyarrow would cut off the nanoseconds of a time of day, so such a time is refused too.
+    The function raises ValueError or OverflowError for a value that pyarrow cannot give as an equal Python value. These
+    are, for example, times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, times of day with
+    nanoseconds, and invalid UTF-8. If the year is in that range in UTC, but not in the time's own zone, the time is
+    returned in UTC (in columns of most types).
     """
-    if _has_fine_times(array.type):
-        _check_times(array.slice(index, 1))
+    read = partial(_read, array)
+    if _FINE_TIME not in _types_in(array.type):
+        return read
+
+    def read_checked(index: int) -> Any:
+        if _loses_digits(array[index]):
+            raise ValueError("the time of day has nanoseconds: cast it to microseconds or to text")
+        return read(index)
+
+    return read_checked
+
+
+def _read(array: pa.Array, index: int) -> Any:
     try:
         return array[index].as_py()
     except _NO_VALUE:
@@ -37,42 +52,39 @@ def python_value(array: pa.Array, index: int) -> Any:
     return array.slice(index, 1).view(in_utc)[0].as_py()
 
 
-@cache
-def _has_fine_times(kind: pa.DataType) -> bool:
-    """Return whether the type is or contains a time of day in nanoseconds, which Python's ``time`` cannot hold."""
+def _types_in(kind: pa.DataType) -> Iterator[pa.DataType]:
+    """Yield the type and all types inside of it."""
+    yield kind
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _has_fine_times(kind.value_type)
-    return bool(kind == pa.time64("ns")) or any(_has_fine_times(kind.field(i).type) for i in range(kind.num_fields))
+        yield from _types_in(kind.value_type)
+    else:
+        for index in range(kind.num_fields):
+            yield from _types_in(kind.field(index).type)
 
 
-def _check_times(array: pa.Array) -> None:
-    """Raise ValueError if a time of day in ``array`` has nanoseconds."""
-    kind = array.type
-    if not _has_fine_times(kind) or pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind):
-        return
-    if pa.types.is_dictionary(kind):
-        _check_times(array.dictionary_decode())
-    elif pa.types.is_struct(kind):
-        for member in array.flatten():
-            _check_times(member)
-    elif pa.types.is_nested(kind):
-        for value in array:
-            if value.is_valid:
-                _check_times(value.values)
-    elif not array.cast(pa.time64("us"), safe=False).cast(kind).equals(array):
-        raise ValueError("the time of day has nanoseconds: cast it to microseconds or to text")
+def _loses_digits(scalar: pa.Scalar) -> bool:
+    """Return whether ``as_py`` would cut off the nanoseconds of a time of day, at any depth."""
+    if not scalar.is_valid:
+        return False
+    inner: Any = getattr(scalar, "value", None)
+    if isinstance(inner, pa.Scalar):  # of a dictionary, for example
+        return _loses_digits(inner)
+    if isinstance(scalar, pa.StructScalar):
+        return any(map(_loses_digits, scalar.values()))
+    if pa.types.is_nested(scalar.type):
+        return any(map(_loses_digits, scalar.values))
+    return bool(scalar.type == _FINE_TIME) and inner % _NANOSECONDS != 0
 
 
 def _unknown_zone(kind: pa.DataType) -> str | None:
     """Return the first time zone in the type that Python does not know, or None."""
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        try:
-            pa.scalar(0, kind).as_py()
-        except (ValueError, LookupError, OSError):
-            return str(kind.tz)
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _unknown_zone(kind.value_type)
-    return next((zone for i in range(kind.num_fields) if (zone := _unknown_zone(kind.field(i).type)) is not None), None)
+    for one in _types_in(kind):
+        if pa.types.is_timestamp(one) and one.tz is not None:
+            try:
+                pa.scalar(0, one).as_py()
+            except (ValueError, LookupError, OSError):
+                return str(one.tz)
+    return None
 
 
 def _has_null_type(kind: pa.DataType) -> bool:
@@ -130,10 +142,10 @@ def shown_value(scalar: pa.Scalar) -> Any:
     """Return the scalar as a Python value, with text in place of values that pyarrow cannot give as Python values.
 
     Such values are, for example, times outside the years 0001 to 9999, times in an unknown time zone, which are shown
-    in UTC, and invalid UTF-8, whose invalid bytes are written as ``\\xff``.
+    in UTC, times of day with nanoseconds, and invalid UTF-8, whose invalid bytes are written as ``\\xff``.
     """
     try:
-        return scalar.as_py()
+        return _shown_inside(scalar) if _loses_digits(scalar) else scalar.as_py()
     except _NO_VALUE:
         return _shown_inside(scalar)
 
@@ -151,6 +163,8 @@ def _shown_inside(scalar: pa.Scalar) -> Any:
 
 
 def _shown_leaf(scalar: pa.Scalar) -> str:
+    if scalar.type == _FINE_TIME:
+        return str(scalar.cast(pa.string()))
     if hasattr(scalar, "as_buffer"):
         text: str = scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
         return text

@@ -173,11 +173,11 @@ def rows_of(chunk: Chunk) -> Iterator[Any]:
     if isinstance(chunk.rows, list):
         yield from chunk.rows
         return
-    from ...encode.arrow.values import python_value  # pyarrow is imported for Arrow only
+    from ...encode.arrow.values import value_reader  # pyarrow is imported for Arrow only
 
-    names, columns = chunk.rows.schema.names, chunk.rows.columns
+    names, readers = chunk.rows.schema.names, list(map(value_reader, chunk.rows.columns))
     for index in range(len(chunk.rows)):
         try:
-            yield {name: python_value(column, index) for name, column in zip(names, columns, strict=True)}
+            yield {name: read(index) for name, read in zip(names, readers, strict=True)}
         except (ValueError, OverflowError) as error:  # a time or a text that Python has no value for
             yield UnreadableRow(f"row {index}", f"cannot be read: {error}")
