@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         NotFound,
         PermissionDenied,
         Unauthenticated,
+        UnknownOutcome,
         UnknownTable,
     )
     from .faults import Faults
@@ -31,6 +32,7 @@ __all__ = [
     "PermissionDenied",
     "ServerOptions",
     "Unauthenticated",
+    "UnknownOutcome",
     "UnknownTable",
 ]
 

@@ -16,6 +16,7 @@ from .errors import (
     NotFound,
     PermissionDenied,
     Unauthenticated,
+    UnknownOutcome,
     UnknownTable,
 )
 
@@ -29,7 +30,15 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _TIMEOUT = 60.0
 _KINDS: dict[str, type[LocalZerobusError]] = {
     kind.error_code: kind
-    for kind in (AlreadyExists, InvalidRequest, NotFound, PermissionDenied, Unauthenticated, UnknownTable)
+    for kind in (
+        AlreadyExists,
+        InvalidRequest,
+        NotFound,
+        PermissionDenied,
+        Unauthenticated,
+        UnknownOutcome,
+        UnknownTable,
+    )
 }
 
 

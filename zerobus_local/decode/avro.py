@@ -71,8 +71,7 @@ class AvroDecoder:
             ) from error
         columns = {name: self._column(name, [row[name] for row in rows]) for name in self._fields}
         batch = conform(columns, len(records), self._shape)
-        for name, delta in self._shape.types.items():
-            check_variant_texts(batch.column(name), delta, name)
+        check_variant_texts(batch, self._shape.types)
         return batch
 
     def _read(self, records: Iterable[bytes]) -> list[dict[str, Any]]:

@@ -52,8 +52,7 @@ class ProtobufDecoder:
         self._refuse_unknown(records, decoded)
         columns = dict(zip(self._names, decoded.columns, strict=True))
         batch = conform(columns, len(records), self._shape)
-        for name, delta in self._shape.types.items():
-            check_variant_texts(batch.column(name), delta, name)
+        check_variant_texts(batch, self._shape.types)
         return batch
 
     def _arrow(self, records: list[bytes]) -> pa.RecordBatch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -33,28 +35,38 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
         ]
         return pa.StructArray.from_arrays(members, names=[field.name for field in kind], mask=column.is_null())
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.ListArray.from_arrays(_offsets(column), _elements(column, column.flatten(), stored.value_type, name))
+        with _naming_rows_of(column):
+            elements = with_variant_texts(column.flatten(), stored.value_type, name)
+        return pa.ListArray.from_arrays(_offsets(column), elements)
     if pa.types.is_map(kind):
         lists = _entries(column)
         keys, items = lists.flatten().flatten()
-        return pa.MapArray.from_arrays(_offsets(lists), keys, _elements(lists, items, stored.item_type, name))
+        with _naming_rows_of(lists):
+            texts = with_variant_texts(items, stored.item_type, name)
+        return pa.MapArray.from_arrays(_offsets(lists), keys, texts)
     return column
 
 
-def _elements(lists: pa.Array, elements: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
-    """Convert the elements of all lists; an error has the row of the list that contains the bad element."""
+@contextmanager
+def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
+    """Change an error about an element of ``lists``, counted through all lists, to one about the row of its list."""
     try:
-        return with_variant_texts(elements, stored, name)
+        yield
     except RefusedRecordError as error:
         row = pc.list_parent_indices(lists)[error.record].as_py()
-        raise RefusedRecordError(row, name, error.reason) from error
+        raise RefusedRecordError(row, error.field, error.reason) from error
 
 
-def check_variant_texts(column: pa.Array, delta: Any, name: str) -> None:
-    """Raise RefusedRecordError for the first row with a VARIANT whose text is not valid JSON.
+def check_variant_texts(batch: pa.RecordBatch, types: Mapping[str, Any]) -> None:
+    """Raise RefusedRecordError for the first row with a VARIANT whose text is not valid JSON, column by column.
 
-    ``delta`` is the column's type in Delta's form; ``name`` is the field that the error reports.
+    ``types`` are the types of the columns in Delta's form, by name.
     """
+    for name, delta in types.items():
+        _check_texts(batch.column(name), delta, name)
+
+
+def _check_texts(column: pa.Array, delta: Any, name: str) -> None:
     if "variant" not in str(delta):
         return
     if not isinstance(delta, dict):
@@ -62,16 +74,13 @@ def check_variant_texts(column: pa.Array, delta: Any, name: str) -> None:
             _refuse_invalid_json(text, row, name)
     elif delta["type"] == "struct":
         for field in delta["fields"]:
-            check_variant_texts(pc.struct_field(column, field["name"]), field["type"], name)
+            _check_texts(pc.struct_field(column, field["name"]), field["type"], name)
     else:
         is_map = delta["type"] == "map"
         lists = _entries(column) if is_map else column
         elements = pc.struct_field(lists.flatten(), [1]) if is_map else lists.flatten()
-        try:
-            check_variant_texts(elements, delta["valueType" if is_map else "elementType"], name)
-        except RefusedRecordError as error:
-            row = pc.list_parent_indices(lists)[error.record].as_py()
-            raise RefusedRecordError(row, name, error.reason) from error
+        with _naming_rows_of(lists):
+            _check_texts(elements, delta["valueType" if is_map else "elementType"], name)
 
 
 def _refuse_invalid_json(text: str | None, row: int, name: str) -> None:
