@@ -164,7 +164,6 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
                 sql=self.sql,
                 asset=self.asset,
                 handoff=self.handoff,
-                options=self.options,
             )
         ]
 

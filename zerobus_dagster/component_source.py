@@ -5,8 +5,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Self, cast
+from typing import Any, Self, cast
 
 import dagster as dg
 from pydantic import Field, model_validator
@@ -20,7 +19,6 @@ from .options import ingest_options
 __all__ = ["ZerobusSource", "ZerobusTable"]
 
 PARTITION = "{partition_key}"
-NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Read = Callable[[dg.AssetExecutionContext], Any]
 
@@ -142,7 +140,7 @@ class ZerobusTable(ZerobusSource):
             return lambda _: pattern
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
-    def options_in(self, context: dg.AssetExecutionContext, defaults: Mapping[str, Any] = NO_OPTIONS) -> dict[str, Any]:
+    def options_in(self, context: dg.AssetExecutionContext, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of a run: ``defaults``, and the table's own ``options``, which override them.
 
         For a query with ``order_by`` and without a handoff, a ``source_version`` that depends on the run's partitions
