@@ -48,9 +48,9 @@ def test_an_async_asset_delivers_an_async_generator(
     assert f"{table}: 100 rows read, 100 acknowledged, 0 durable before, 0 in the dead-letter file" in log
 
 
-def test_a_retry_of_an_async_step_sends_only_what_is_missing(
-    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
-) -> None:
+def failing_once(table: str) -> dg.AssetsDefinition:
+    """The asset ``flights``, whose first attempt fails after it has delivered all rows."""
+
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
     async def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
         result = await zerobus.aingest(context, table, pages(*ROWS), options={"source_version": "1"})
@@ -58,7 +58,13 @@ def test_a_retry_of_an_async_step_sends_only_what_is_missing(
             raise RuntimeError("after the delivery")
         return result
 
-    result = run(flights, zerobus, instance=instance)
+    return flights
+
+
+def test_a_retry_of_an_async_step_sends_only_what_is_missing(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    result = run(failing_once(table), zerobus, instance=instance)
     (materialization,) = result.asset_materializations_for_node("flights")
     assert materialization.metadata["dagster-zerobus/rows_skipped"].value == 100
     assert ids(server, table) == list(range(100))
@@ -218,16 +224,12 @@ def test_an_async_step_with_checkpoints_in_files_calls_dagster_on_its_own_thread
         logger.addHandler(Threads())
         return logger
 
-    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
-    async def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
-        result = await zerobus.aingest(context, table, pages(*ROWS), options={"source_version": "1"})
-        if context.retry_number == 0:
-            raise RuntimeError("after the delivery")
-        return result
-
     zerobus = zerobus_with(on_rematerialize="refuse", checkpoint_uri=str(tmp_path / "checkpoints"))
     definitions = dg.Definitions(
-        [flights], resources={"zerobus": zerobus}, loggers={"noting": noting}, executor=dg.in_process_executor
+        [failing_once(table)],
+        resources={"zerobus": zerobus},
+        loggers={"noting": noting},
+        executor=dg.in_process_executor,
     )
     job = definitions.resolve_implicit_global_asset_job_def()
     config = {"loggers": {"noting": {"config": {}}}}

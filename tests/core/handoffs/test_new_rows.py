@@ -368,14 +368,19 @@ def test_duckdb_times_within_lag_wait(
     assert sorted(zerobus.read(table_name).column("id").to_pylist()) == [1, 2]
 
 
+def write_doubles(ducks: Callable[[], duckdb.DuckDBPyConnection], *doubles: str) -> None:
+    """Make the table o, with a number and one of these for each row."""
+    with ducks() as connection:
+        connection.execute("CREATE TABLE o (id BIGINT, x DOUBLE)")
+        for number, x in enumerate(doubles):
+            connection.execute(f"INSERT INTO o VALUES ({number}, {x})")
+
+
 def test_duckdb_lag_rows_counts_only_finite_values(
     zerobus: LocalZerobus, table_name: str, tmp_path: Path, ducks: Callable[[], duckdb.DuckDBPyConnection]
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, x DOUBLE)")
-    with ducks() as connection:
-        connection.execute("CREATE TABLE o (id BIGINT, x DOUBLE)")
-        for number, x in enumerate(("1.5", "2.5", "2.5", "2.5", "'nan'", "'inf'", "NULL", "'-inf'")):
-            connection.execute(f"INSERT INTO o VALUES ({number}, {x})")
+    write_doubles(ducks, "1.5", "2.5", "2.5", "2.5", "'nan'", "'inf'", "NULL", "'-inf'")
     source = NewRows(ducks, "SELECT * FROM o", column="x", key="id", lag_rows=2)
     receipt = hand_over(zerobus.workspace, table_name, source, state=tmp_path / "s.json")
     assert receipt.handoff
@@ -386,10 +391,7 @@ def test_duckdb_nan_and_infinity_are_not_delivered_and_do_not_move_the_watermark
     zerobus: LocalZerobus, table_name: str, tmp_path: Path, ducks: Callable[[], duckdb.DuckDBPyConnection]
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, x DOUBLE)")
-    with ducks() as connection:
-        connection.execute("CREATE TABLE o (id BIGINT, x DOUBLE)")
-        for number, x in enumerate(("1.5", "'nan'", "'inf'", "2.5", "NULL", "'-inf'")):
-            connection.execute(f"INSERT INTO o VALUES ({number}, {x})")
+    write_doubles(ducks, "1.5", "'nan'", "'inf'", "2.5", "NULL", "'-inf'")
     source = NewRows(ducks, "SELECT * FROM o", column="x", key="id", commits_in_order=True)
     receipt = hand_over(zerobus.workspace, table_name, source, state=tmp_path / "s.json")
     assert receipt.handoff
