@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ __all__ = [
     "SHAPED",
     "constants_problem",
     "extra_columns_problem",
+    "is_kept",
     "metadata_columns_problem",
     "transform_problem",
     "variant_column",
@@ -33,6 +34,11 @@ METADATA = ("ingested_at", "file_name", "file_path", "row_number")
 """The keys of ``metadata_columns``."""
 _VARIANT = "variant:"
 _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
+
+
+def is_kept(name: str, select: Collection[str], drop: Collection[str]) -> bool:
+    """Return whether the options ``select`` and ``drop`` leave a column of the source in its rows."""
+    return (not select or name in select) and name not in drop
 
 
 def variant_column(extra_columns: str) -> str | None:

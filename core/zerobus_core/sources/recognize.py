@@ -10,6 +10,7 @@ from io import IOBase
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ..column_options import is_kept
 from ..errors import ConfigurationError
 from ..optional_imports import require_pyarrow
 from ..records import is_record
@@ -164,9 +165,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 
 def _is_read(name: str, options: IngestOptions) -> bool:
     """Return whether a column of the source is delivered or passed to ``options.transform``, which gets all columns."""
-    if options.transform is not None:
-        return True
-    return name not in options.drop and (not options.select or name in options.select)
+    return options.transform is not None or is_kept(name, options.select, options.drop)
 
 
 def _schema_of(records: Any) -> Any:

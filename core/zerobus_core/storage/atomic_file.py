@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -146,7 +147,7 @@ def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None
 
 def _make_directory(path: Path) -> None:
     """Create a directory and its missing parents, so that a crash cannot undo it."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
+    missing = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
     path.mkdir(parents=True, exist_ok=True)
     for made in reversed(missing):
         _sync_directory(made.parent)

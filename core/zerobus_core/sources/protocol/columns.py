@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...batch import Chunk
-from ...column_options import RESCUE, RESCUED, SHAPED, variant_column
+from ...column_options import RESCUE, RESCUED, SHAPED, is_kept, variant_column
 from ...encode.problems import shown_name
 from ...errors import ConfigurationError, SchemaError
 from ...records import (
@@ -135,9 +135,10 @@ class ShapedSource(ChangedSource):
 
         given: list[str] = rows.schema.names
         self._see(given)
-        kept = [name for name in given if self._is_kept(name)]
-        if len(kept) < len(rows.schema):
-            rows = rows.select([index for index, name in enumerate(given) if self._is_kept(name)])
+        places = [at for at, name in enumerate(given) if is_kept(name, self._selected, self._dropped)]
+        if len(places) < len(rows.schema):
+            rows = rows.select(places)
+        kept = [given[at] for at in places]
         names = [self._names.get(name, name) for name in kept]
         if names != kept:
             rows = rows.rename_columns(names)
@@ -203,9 +204,6 @@ class ShapedSource(ChangedSource):
         return with_members(kept, {self._variant: {name: members[name] for name in sorted(extra, key=str)}})
 
     # Both Arrow data and rows
-
-    def _is_kept(self, name: str) -> bool:
-        return (not self._selected or name in self._selected) and name not in self._dropped
 
     def _is_extra(self, name: Any) -> bool:
         return self._extra != "error" and bool(self._columns) and str(name).lower() not in self._columns

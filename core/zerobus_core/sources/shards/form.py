@@ -18,6 +18,7 @@ __all__ = [
     "fingerprint_of",
     "is_shard",
     "shard_facts",
+    "shard_in",
     "split_id",
     "sql_fingerprint_of",
     "start_delay",

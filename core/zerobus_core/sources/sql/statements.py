@@ -16,7 +16,7 @@ from ...errors import ConfigurationError
 __all__ = ["VALUE", "Condition", "Dialect", "checked_query", "tables_in"]
 
 VALUE = "\0"
-"""Where a value belongs in a ``Condition``: a character that no name and no query contains."""
+"""Where a value belongs in a ``Condition``: a character that no column name contains."""
 
 _BACKTICK = {"MySQLdb", "pymysql", "mysql", "mariadb", "aiomysql", "databricks", "pyhive"}
 _POSTGRES = {"psycopg", "psycopg2", "pg8000", "psycopg_c", "psycopg_binary"}
@@ -76,11 +76,12 @@ class Dialect:
         values = [value for condition in conditions for value in condition.values]
         where = f" WHERE {' AND '.join(condition.sql for condition in conditions)}" if conditions else ""
         by = f" ORDER BY {', '.join(order)}" if order else ""
-        sql = f"SELECT {what} FROM (\n{query}\n) q{where}{by}"  # noqa: S608  # the user's own query; values are bound
+        select = f"SELECT {what} FROM (\n{query}\n) q"  # noqa: S608  # the user's own query; values are bound
         if values and self.paramstyle in {"format", "pyformat"}:
-            sql = sql.replace("%", "%%")
+            select, where, by = (text.replace("%", "%%") for text in (select, where, by))
         for number in range(len(values)):
-            sql = sql.replace(VALUE, self._mark(number), 1)
+            where = where.replace(VALUE, self._mark(number), 1)
+        sql = select + where + by
         if not values:
             return sql, None
         if self.paramstyle == "named":
