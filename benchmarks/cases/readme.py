@@ -19,7 +19,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
     """
     case = CASES[0]
     rows = [case.row(i) for i in range(100_000)]
-    few, some = rows[: 100 if settings.quick else 200], rows[: 2_000 if settings.quick else 10_000]
+    few, some = rows[: 25 if settings.quick else 50], rows[: 2_000 if settings.quick else 10_000]
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalZerobusProcess.start(folder, commit_delay=0.01) as server,

@@ -26,10 +26,10 @@ _SECONDS = 15.0
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield six comparisons; for dicts with times, the loop by hand gets numbers and text instead."""
+    """Yield nine comparisons; for dicts with times, the loop by hand gets numbers and text instead."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder, "server")) as server:
         for name, (number, count, limit) in _SHAPES.items():
-            yield _dicts(server, settings, name, number, settings.rows(count), limit)
+            yield from _dicts(server, settings, name, number, settings.rows(count), limit)
         yield _json(server, settings)
         yield from _flights(server, settings, Path(folder))
 
@@ -39,16 +39,21 @@ def _new_table(server: LocalZerobusProcess, name: str, columns: str) -> TableSch
     return TableSchema.fetch(server.workspace, f"main.default.{name}")
 
 
-def _dicts(server: LocalZerobusProcess, settings: Settings, name: str, number: int, count: int, limit: float) -> Figure:
+def _dicts(
+    server: LocalZerobusProcess, settings: Settings, name: str, number: int, count: int, limit: float
+) -> Iterator[Figure]:
+    """Yield two comparisons with the same loop: ours sends protobuf, which is the default, and then Arrow data."""
     case = CASES[number]
     schema = _new_table(server, f"dicts_{number}", case.columns)
     rows = [case.row(i) for i in range(count)]
     wire = [case.wire(row) for row in rows]
-    ways = {
-        "by hand": lambda: protobuf_by_hand(server.workspace, schema, wire),
-        OURS: lambda: ingest(server.workspace, schema.table, rows),
-    }
-    return _compared(ways, settings, count, name, limit)
+    for record_format, suffix in (("auto", ""), ("arrow", ", sent as Arrow")):
+        options = IngestOptions(record_format=record_format)
+        ways = {
+            "by hand": lambda: protobuf_by_hand(server.workspace, schema, wire),
+            OURS: lambda: ingest(server.workspace, schema.table, rows, options=options),  # noqa: B023
+        }
+        yield _compared(ways, settings, count, name + suffix, limit)
 
 
 def _json(server: LocalZerobusProcess, settings: Settings) -> Figure:

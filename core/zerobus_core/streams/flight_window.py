@@ -20,10 +20,10 @@ __all__ = ["FlightWindow"]
 # The first limit for each stream, in bytes: one or two batches of small rows, so that an idle connection costs about
 # one round.
 _FIRST_BYTES = 512 * 1024
-# If the size of the delivery is known, the first limit is one eighth of it, if that is more. At 0.26 s until an
-# acknowledgement and 700,000 rows/s, this keeps the service busy for two thirds of the first round in a delivery of a
-# million rows, and for all of the first round in one of two million rows.
-_FIRST_PART = 8
+# If the size of the delivery is known, the first limit is half of it, if that is more. If the service takes about 0.1 s
+# to acknowledge, it acknowledges the first batches while the first half is sent, so nothing waits. With one eighth,
+# deliveries of 0.2 to 0.4 s took 15% to 25% longer than unlimited ones.
+_FIRST_PART = 2
 _GROWTH = 16
 
 

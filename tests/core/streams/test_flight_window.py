@@ -49,30 +49,30 @@ def test_it_is_never_wider_than_the_option_says() -> None:
     assert window.limit == 2_000
 
 
-def test_it_begins_with_an_eighth_of_a_delivery_of_known_size() -> None:
+def test_it_begins_with_half_of_a_delivery_of_known_size() -> None:
     window = FlightWindow(most=64 * MIB, streams=1)
     window.on_size_known(80 * MIB)
-    assert window.limit == 10 * MIB
+    assert window.limit == 40 * MIB
     window.on_held_back()
     window.on_acked(MIB)
-    assert window.limit == (10 + 15) * MIB
+    assert window.limit == (40 + 15) * MIB
     window.on_size_known(80 * MIB)
-    assert window.limit == (10 + 15) * MIB, "the size is for the start only"
+    assert window.limit == (40 + 15) * MIB, "the size is for the start only"
 
 
 def test_the_size_of_a_small_or_huge_delivery_keeps_it_within_its_bounds() -> None:
     window = FlightWindow(most=64 * MIB, streams=1)
-    window.on_size_known(3 * MIB)
+    window.on_size_known(MIB // 2)
     assert window.limit == MIB // 2
     window.on_size_known(10**15)
     assert window.limit == 64 * MIB
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_an_eighth_of_a_large_table_is_sent_before_the_first_acknowledgement(
+def test_half_of_a_large_table_is_sent_before_the_first_acknowledgement(
     server: LocalZerobus, *, is_known: bool
 ) -> None:
-    rows = 1_000_000
+    rows = 200_000
     server.create_table("CREATE TABLE main.default.t (id BIGINT)")
     server.faults.add(action="withhold_ack")
     table = pa.table({"id": pa.array(range(rows))})
@@ -89,7 +89,7 @@ def test_an_eighth_of_a_large_table_is_sent_before_the_first_acknowledgement(
     with pytest.raises(IngestInterruptedError):
         ingest(server.workspace, "main.default.t", source, on_progress=look, stop=stop)
     if is_known:
-        assert rows // 8 - 5_000 <= seen[-1] <= rows // 8 + 20_000
+        assert rows // 2 - 5_000 <= seen[-1] <= rows // 2 + 20_000
     else:
         assert seen[-1] <= 10_000
 
