@@ -25,7 +25,7 @@ RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The file that a run of consecutive rows comes from.
+    """The origin of a run of consecutive rows: the file that contains them.
 
     ``path`` is the path of the file, or its URI without secrets; None if the rows are not from a file.
     """
@@ -66,7 +66,10 @@ class Chunk:
         return Chunk(self.first_row + start, chosen, origins)
 
     def origins_of(self, first_row: int, rows: int) -> Iterator[Origin]:
-        """Yield the origins of ``rows`` rows from position ``first_row`` on: one for each run of rows from one file."""
+        """Yield the origins of ``rows`` rows, of which the first is at position ``first_row``.
+
+        Consecutive rows from the same file have one common origin.
+        """
         before, stop_row = self.first_row, first_row + rows
         for origin in self.origins:
             start, stop = max(before, first_row), min(before + origin.rows, stop_row)
@@ -94,10 +97,10 @@ class Batch:
         return self.first_row + self.rows
 
     def parts(self) -> list[Batch]:
-        """Split the batch into batches of one size: about ``sqrt(rows)``, or one per row if there are few rows.
+        """Split the batch into batches of about ``sqrt(rows)`` rows each, or of one row each if there are few rows.
 
-        A single bad row is found by splitting the batch, and then the part that has the bad row, until that part is one
-        row. This takes two rounds for a batch of 10,000 rows, and three for one of 100,000.
+        A single bad row is found by splitting the batch, and then the part that contains the bad row, until that part
+        is one row. This takes two rounds for a batch of 10,000 rows, and three for one of 100,000.
         """
         return self.split(1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows))
 
@@ -160,12 +163,12 @@ class Encoder(Protocol):
 
     @property
     def descriptor(self) -> bytes | None:
-        """The serialized DescriptorProto that a protobuf stream is opened with; None for the other formats."""
+        """The serialized DescriptorProto that is needed to open a protobuf stream; None for the other formats."""
         ...
 
     @property
     def arrow_schema(self) -> pa.Schema | None:
-        """The schema that an Arrow stream is opened with; None for the other formats."""
+        """The schema that is needed to open an Arrow stream; None for the other formats."""
         ...
 
     @property
@@ -184,7 +187,8 @@ class Encoder(Protocol):
 
         A row that does not fit the table is passed to ``on_bad_row`` and left out; a batch ends before such a row.
         Without ``on_bad_row``, such a row raises RecordError before the first batch of the chunk is yielded; the error
-        names the rows and fields. ``on_content`` is called for each batch, in row order, before the batch is yielded.
+        lists the bad rows and fields. ``on_content`` is called for each batch, in row order, before the batch is
+        yielded.
         """
         ...
 

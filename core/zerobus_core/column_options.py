@@ -37,7 +37,7 @@ _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
 
 def is_kept(name: str, select: Collection[str], drop: Collection[str]) -> bool:
-    """Return whether the options ``select`` and ``drop`` leave a column of the source in its rows."""
+    """Return whether the column ``name`` of the source stays in the rows under the options ``select`` and ``drop``."""
     return (not select or name in select) and name not in drop
 
 

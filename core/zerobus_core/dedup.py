@@ -42,10 +42,10 @@ def delivery_id(table: str, source_fingerprint: str | None, name: str | None = N
 def dedup_view_sql(
     table: str, key: Sequence[str], *, view: str | None = None, schema: TableSchema | None = None
 ) -> str:
-    """Return Databricks SQL for a view that has one row for each key, and all rows that have no key.
+    """Return Databricks SQL for a view that contains one row for each key, and all rows that have no key.
 
     A row has no key if each of the key's columns is NULL. ``view`` defaults to the name of the table followed by
-    ``_dedup``. If ``schema`` is given and lacks columns of the key, raises a ConfigurationError that names them.
+    ``_dedup``. Raises ConfigurationError if ``schema`` is given and lacks a column of the key.
     """
     from sqlglot import exp
 
@@ -57,17 +57,17 @@ def dedup_view_sql(
 
 
 def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSchema | None = None) -> str:
-    """Return Databricks SQL that inserts into ``target`` one row for each key of ``source`` that ``target`` lacks.
+    """Return Databricks SQL that copies rows from ``source`` to ``target``: one row for each key that ``target`` lacks.
 
-    Both tables must have the same columns. A NULL in a key column is equal to another NULL. Rows without a key (each
-    key column is NULL) are left out, because nothing shows whether they were merged before; a comment in the SQL says
-    so.
+    Both tables must have the same columns. A NULL in a key column is equal to another NULL. Rows whose key
+    columns are all NULL are left out, because nothing shows whether these rows were merged before. A comment in the SQL
+    says so.
     """
     from sqlglot import exp
 
     names = check_key(key, schema)
     if source.lower() == target.lower():
-        raise ConfigurationError(f"{source} cannot be merged into itself; name another table for the clean rows")
+        raise ConfigurationError(f"{source} cannot be merged into itself; use another table for the clean rows")
     rows = _one_of_each(_table(source), names)
     rows = rows.where(exp.column(_ROW).eq(1), exp.not_(_has_no_key(names)))
     merge = exp.merge(
@@ -89,7 +89,7 @@ def check_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(f"a key is one or more column names, not {key!r}")
     if len({name.lower() for name in names}) < len(names):
-        raise ConfigurationError(f"the key names a column twice: {', '.join(names)}")
+        raise ConfigurationError(f"the key contains a column twice: {', '.join(names)}")
     if schema is not None:
         known = [column.name for column in schema.columns]
         missing = [name for name in names if name not in known]

@@ -60,8 +60,9 @@ def diagnose(
 ) -> Iterator[Step]:
     """Run the steps in order, and yield the result of each step as soon as the step is done.
 
-    The workspace is built from ``environ`` unless ``workspace`` is given; if that fails, no other step follows. Without
-    ``table``, the steps that check a table are left out. With the default options, a step takes about a minute at most.
+    The workspace is built from ``environ`` unless ``workspace`` is given. If the workspace cannot be built, no other
+    step follows. If ``table`` is None, the steps that check a table are left out. With the default options, a step
+    takes about a minute at most.
     """
     environ = os.environ if environ is None else environ
     options = options or IngestOptions()

@@ -75,7 +75,7 @@ def test_identifiers_are_quoted_whatever_is_in_them() -> None:
     [
         ([], "one or more column names"),
         ([""], "one or more column names"),
-        (["d", "D"], "names a column twice"),
+        (["d", "D"], "the key contains a column twice"),
         (["d", "nope"], "the table has no column nope; it has d, n"),
     ],
 )

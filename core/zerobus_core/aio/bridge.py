@@ -1,7 +1,8 @@
-"""Runs a delivery in a thread of its own, and lets an event loop await it.
+"""Runs a delivery in a thread of its own, so that an event loop can await the delivery.
 
 The delivery stays synchronous code. Rows of async iterables reach the delivery's thread through a bounded queue. The
-host's checkpoint stores, progress hooks and logs are called on the loop's thread, where the host expects them.
+host is the program that runs the event loop. Its checkpoint stores, progress hooks and logs are called on the loop's
+thread, where the host expects them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ _LOOK_EVERY = 0.1
 
 
 class LoopBridge:
-    """Connects a delivery in a thread of its own with the event loop that awaits it. Built by ``run_in_thread``."""
+    """Connects a delivery, which runs in a thread of its own, to the event loop that awaits the delivery.
+
+    Built by ``run_in_thread``.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stop: threading.Event | None) -> None:
         self.stop: threading.Event = _LoopStop(loop, stop)
@@ -50,7 +54,7 @@ class LoopBridge:
     def rows(self, source: AsyncIterable[Any]) -> Iterator[Any]:
         """Yield the items of an async iterable in the delivery's thread.
 
-        The loop begins to read when the first item is asked for. Raises IngestInterruptedError when ``stop`` is set.
+        The loop begins to read when the first item is requested. Raises IngestInterruptedError when ``stop`` is set.
         """
         feed = Feed(source, self._loop, self.stop)
         filling = asyncio.run_coroutine_threadsafe(feed.fill(), self._loop)
@@ -62,18 +66,21 @@ class LoopBridge:
                 filling.cancel()
 
     def records(self, records: Any) -> Any:
-        """Return ``records`` in a form that a synchronous delivery takes.
+        """Return ``records`` in a form that a synchronous delivery accepts.
 
-        Rows of an async iterable come through ``rows``; anything else is returned unchanged.
+        An async iterable is passed to ``rows``, and the resulting iterator is returned. Any other value is returned
+        unchanged.
         """
         return self.rows(records) if isinstance(records, AsyncIterable) else records
 
     def call(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        """Call a function of the host on the loop's thread and return its result; an awaitable result is awaited first.
+        """Call ``function``, which belongs to the host, on the loop's thread, and return its result.
 
-        Blocks. If the loop no longer runs, calls the function in this thread; an awaitable result is then not awaited.
+        If the result is awaitable, the loop awaits it, and the awaited value is returned. This thread blocks until the
+        value is available. If the loop has stopped, the function is called in this thread, and its result is never
+        awaited.
         """
         if not self._loop.is_running():
             return function(*args, **kwargs)
@@ -95,9 +102,9 @@ class LoopBridge:
     def post(
         self, function: Callable[_Parameters, object], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> None:
-        """Call a function of the host on the loop's thread without waiting for it to end.
+        """Call ``function``, which belongs to the host, on the loop's thread, and return without waiting for it to end.
 
-        The function must not raise. If the loop no longer runs, calls the function in this thread.
+        The function must not raise an exception. If the loop has stopped, the function is called in this thread.
         """
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(partial(function, *args, **kwargs))
@@ -134,9 +141,9 @@ async def run_in_thread(
 ) -> _Result:
     """Call ``work`` in a new thread and await the result; the thread has the caller's context variables.
 
-    ``work`` is called with a LoopBridge. On cancellation the bridge's ``stop`` is set, the thread gets at most 1 s to
-    end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, which does not check
-    ``stop``: the process can then end without waiting for the thread.
+    ``work`` is called with a LoopBridge. If the call is cancelled, the bridge's ``stop`` is set, the thread gets at
+    most 1 s to end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, which does
+    not check ``stop``. The process can then end while the thread still runs.
     """
     loop = asyncio.get_running_loop()
     bridge = LoopBridge(loop, stop)

@@ -23,12 +23,13 @@ _LOOK_EVERY = 0.1
 
 @contextmanager
 def async_records(function: Callable[[], Any]) -> Generator[Any]:
-    """Provide the records of an async function or async generator to a ``with`` block, in a form that ``ingest`` takes.
+    """Return a context manager that yields the records of ``function``, in a form that ``ingest`` accepts.
 
-    ``function`` is called in this thread. If it returns an awaitable or an async iterable, an event loop awaits the
-    awaitable or reads the iterable; the loop runs in a thread of its own, with the caller's context variables. It reads
-    a bounded number of rows ahead of the delivery. Signals can interrupt the wait for rows. The end of the block
-    cancels async code that is still running.
+    ``function``, which can be an async function or an async generator, is called in this thread. If it returns an
+    awaitable, an event loop awaits it. If the records are an async iterable, the same event loop reads them. The loop
+    runs in a thread of its own, with the caller's context variables. The loop reads a bounded number of rows ahead of
+    the delivery. Signals can interrupt the wait for rows. When the ``with`` block ends, async code that is still
+    running is cancelled.
     """
     loop = asyncio.new_event_loop()
     stop = threading.Event()

@@ -1,9 +1,9 @@
 """How a bad row is written to a dead-letter file so that a person can correct it and send it again.
 
 The form is JSON. Dates, times, decimals and UUIDs are text, which is parsed when the row is sent again. Bytes, and
-floats that JSON cannot express, are objects with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``. A dict of the
-user that looks like such an object is written as ``{"$escaped": dict}``. A value of which only a description can be
-written is ``{"$unfit": description}``, which fits no column.
+floats that JSON cannot express, are objects with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``. If a dict in
+the user's row looks like one of these objects, it is written as ``{"$escaped": dict}``. If only a description of a
+value can be written, the description is written as ``{"$unfit": description}``. This object fits no column.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NANOSECONDS = 1_000
 
 
 def to_letter(value: Any) -> Any:
-    """Convert a row's value to JSON-compatible values; a value that has no such form becomes text."""
+    """Convert a value of a row to the JSON form that the module's docstring describes."""
     if isinstance(value, Enum):
         return to_letter(value.value)
     if value is None or isinstance(value, bool):
@@ -59,7 +59,10 @@ def _from_library(value: Any) -> Any:
 
 
 def _from_numpy(value: Any) -> Any:
-    """Convert a scalar or an array. NumPy's ``tolist`` would make numbers of times that a datetime cannot hold."""
+    """Convert a scalar or an array of NumPy or pandas.
+
+    Times are converted without ``tolist``, which returns a number for each time that a ``datetime`` cannot hold.
+    """
     if getattr(value, "ndim", 0):
         return [to_letter(item) for item in value]
     if not hasattr(value, "dtype"):
@@ -86,7 +89,10 @@ def _from_numpy_time(value: Any) -> str | None:
 
 
 def _from_arrow(value: Any) -> Any:
-    """Convert a scalar of pyarrow; text that is not parsed replaces a value that Python's types cannot hold."""
+    """Convert a pyarrow scalar.
+
+    If Python's types cannot hold the value, return text that describes it. A time column does not accept this text.
+    """
     try:
         plain = value.as_py()
     except (ValueError, OverflowError) as error:  # also for nanoseconds, if pandas is not installed
@@ -131,7 +137,7 @@ def _from_members(members: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _is_marker(value: Any) -> bool:
-    """Return whether ``value``, parsed from JSON, is an object that stands for another value."""
+    """Return whether ``value``, parsed from JSON, is one of this module's objects, such as ``{"$binary": base64}``."""
     if not isinstance(value, dict) or len(value) != 1:
         return False
     ((key, inner),) = value.items()
@@ -142,8 +148,8 @@ def from_letter(value: Any) -> Any:
     """Convert a result of ``to_letter`` back to the values of a row.
 
     Values that ``to_letter`` has converted to text, such as dates and decimals, stay text. A description of a value
-    becomes an UnfitValue. An object that only looks like one of ``to_letter`` is not changed: files of older versions
-    have such dicts of users.
+    becomes an UnfitValue. An object such as ``{"$binary": text}`` stays a dict if its text is not valid: older
+    versions wrote a dict of this form from a user's row without ``$escaped``.
     """
     if isinstance(value, list):
         return [from_letter(item) for item in value]
@@ -172,7 +178,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def from_wire(record: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Convert a result of ``Encoder.decode`` to values that a user could pass; leave out names not in ``fields``."""
+    """Convert a result of ``Encoder.decode`` to values that a user could pass; keep only the names in ``fields``."""
     kinds = {field.name: field.type for field in fields}
     return {name: _unwired(value, kinds[name]) for name, value in record.items() if name in kinds}
 

@@ -51,11 +51,11 @@ _BLOCK_ROWS = 1_000
 class DeadLetterFile:
     """Collects the bad rows of one delivery and writes them to a ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
 
-    ``uri`` is a path or any fsspec URI. ``leave_out`` names the columns that the delivery fills itself. ``locate``
-    takes a row number and returns where the row is in its source, such as file and line. The file is written only if
-    there are dead letters. Raises ConfigurationError if the file cannot be written or is not a dead-letter file,
-    TransportError if the storage fails, and RecordError if a file that cannot be appended to (Parquet, or any file that
-    is not local) would grow beyond about 64 MiB.
+    ``uri`` is a path or any fsspec URI. ``leave_out`` contains the names of the columns that the delivery itself fills;
+    these columns are left out of refused rows. ``locate`` takes a row number and returns where the row is in its
+    source, such as file and line. The file is written only if there are dead letters. Raises ConfigurationError if the
+    file cannot be written or is not a dead-letter file, TransportError if the storage fails, and RecordError if a file
+    that cannot be appended to (Parquet, or any file that is not local) would grow beyond about 64 MiB.
     """
 
     def __init__(
@@ -145,8 +145,8 @@ class DeadLetterFile:
         if not self._can_append and self._nbytes > _MAX_WHOLE_BYTES:
             raise RecordError(
                 f"the dead letters at {shown_uri(self.uri)} would exceed {_MAX_WHOLE_BYTES} bytes, the limit for a "
-                "file that cannot be appended to: correct the source, or name a local .jsonl file; a smaller "
-                "max_bad_records ends such a delivery sooner"
+                "file that cannot be appended to: correct the source, or write to a local .jsonl file; with a smaller "
+                "max_bad_records, the delivery fails sooner"
             )
         self._pending.append(line)
         if self._can_append and (len(self._pending) >= _MAX_PENDING or self._nbytes >= _MAX_PENDING_BYTES):
@@ -191,7 +191,8 @@ class DeadLetterFile:
 def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the dead letters in ``data``, the content of the file at ``uri``.
 
-    Raises ConfigurationError if the content is not a dead-letter file, or if pyarrow is missing, which Parquet needs.
+    Raises ConfigurationError if the content is not a dead-letter file, or if it is Parquet and pyarrow is not
+    installed.
     """
     if data and _form_of(uri) == "parquet":
         require_pyarrow(f"reading dead letters from {shown_uri(uri)}")

@@ -24,8 +24,8 @@ def tables_of_letters(uri: str) -> list[str]:
 def letter_rows(uri: str, table: str) -> list[Any]:
     """Return the rows of the dead letters for ``table``, in the order of the file.
 
-    Raises ConfigurationError if the file is missing, cannot be accessed or is not a dead-letter file, or if pyarrow is
-    missing, which a Parquet file needs; and TransportError if the storage fails.
+    Raises ConfigurationError if the file is missing, cannot be accessed or is not a dead-letter file, or if it is a
+    Parquet file and pyarrow is not installed. Raises TransportError if the storage fails.
     """
     return [from_letter(letter["record"]) for letter in letters_of(uri, table)]
 

@@ -1,4 +1,4 @@
-"""What happens to rows that do not fit the table: they fail the delivery, or become dead letters up to a limit."""
+"""Decides whether rows that do not fit the table fail the delivery, or become dead letters up to a limit."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class BadRowPolicy:
 
     @property
     def are_too_many_refused(self) -> bool:
-        """Whether enough refused rows are known; the search for more can then stop."""
+        """Whether so many refused rows have been found that the search for more rows can stop."""
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:
@@ -97,9 +97,9 @@ class BadRowPolicy:
     def check(self, rows_read: int, *, is_end: bool = False) -> None:
         """Raise RecordError if there are more bad rows than ``max_bad_records`` allows.
 
-        If ``max_bad_records`` is a share, it is a share of ``rows_read``, the number of rows read so far. Until the end
-        of the source (``is_end``), the share is taken of at least 10,000 rows, so that a few bad rows near the start do
-        not fail the delivery.
+        If ``max_bad_records`` is a share, the limit is this share of ``rows_read``, the number of rows read so far.
+        Until the source has ended (``is_end``), a ``rows_read`` below 10,000 is treated as 10,000, so that a few bad
+        rows near the start do not fail the delivery.
         """
         if self._limit is None or not self.dead_lettered:
             return
@@ -120,7 +120,7 @@ class BadRowPolicy:
             self._letters.flush()
 
     def refusal_error(self) -> RejectedRecordError:
-        """Return an error that names the rows that the service refused."""
+        """Return an error that contains the numbers of the rows that the service refused."""
         self._refused.sort(key=lambda refused: refused[0])
         rows = tuple(row for row, _ in self._refused)
         shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")

@@ -71,7 +71,8 @@ class Remains:
 class InvalidCheckpointError(ValueError):
     """A text is not a checkpoint that this release can read; the message says why.
 
-    ``remains`` holds the facts that can be read from the text all the same; it is None if one of them cannot be read.
+    ``remains`` holds the facts that can be read from the text all the same. If one of these facts
+    cannot be read, ``remains`` is None.
     """
 
     def __init__(self, message: str, *, remains: Remains | None = None) -> None:
@@ -109,10 +110,10 @@ class Checkpoint:
     Any row below position ``reached`` may have been sent. If such a row is not in ``durable``, the next attempt sends
     it, perhaps for the second time.
 
-    ``table_identity`` distinguishes the table from other tables of the same name: one in another workspace, or one that
-    has replaced it. ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.
-    ``digest`` is needed to skip rows if the fingerprint does not cover their content. ``attempt`` is the attempt that
-    wrote the checkpoint; it is None if ``version`` is 2. ``written_at`` is an ISO 8601 time in UTC.
+    ``table_identity`` differs between two tables of the same name, for example if they are in two workspaces, or if one
+    has replaced the other. ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped
+    then. ``digest`` is needed to skip rows if the fingerprint does not cover their content. ``attempt`` is the attempt
+    that wrote the checkpoint; it is None if ``version`` is 2. ``written_at`` is an ISO 8601 time in UTC.
     """
 
     table: str
@@ -179,7 +180,7 @@ class Checkpoint:
 
 
 def why_other_table(found: Checkpoint | Remains, schema: TableSchema, *, epoch: str | None) -> str | None:
-    """Return why a checkpoint does not belong to this table and epoch; None if it does."""
+    """Return why a checkpoint belongs to another table or epoch; None if it belongs to this table and epoch."""
     if found.table != schema.table:
         return f"the checkpoint belongs to table {found.table}"
     if found.table_identity is None or found.table_identity != schema.identity:

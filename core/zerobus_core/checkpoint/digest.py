@@ -69,8 +69,8 @@ class DigestForm:
 class RowDigests:
     """Digests of the rows read so far; rows are added in order. Not thread-safe.
 
-    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum. If rows
-    were left out, no sum is kept for later positions inside their block.
+    Keeps one sum of digests for each position where a batch or a block ends, until ``prune`` discards the sum. If a row
+    of a block was left out, no sum is kept for the later positions inside this block.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
@@ -83,7 +83,8 @@ class RowDigests:
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
         """Add consecutive rows: ``rows`` is their number, ``first_row`` the position of the first one.
 
-        Rows between those added before and ``first_row`` count as left out; their blocks add nothing to a digest.
+        If ``first_row`` does not follow the last added row, the rows between the two are treated as left out. A block
+        in which a row was left out adds nothing to a digest.
         """
         if first_row != self._position:
             self._leave_out(first_row)
@@ -103,7 +104,7 @@ class RowDigests:
     def segment(self, start: int, stop: int) -> Segment | None:
         """Return the part of ``start <= row < stop`` that has a known digest, as a segment; None if there is none.
 
-        The segment ends at ``stop`` if the sum of digests there is known, otherwise at the last block boundary before.
+        The segment ends at ``stop`` if the sum of digests there is known, otherwise at the last earlier block boundary.
         """
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
@@ -115,7 +116,7 @@ class RowDigests:
     def prune(self, durable: RowRanges) -> None:
         """Discard the sums at those positions inside durable ranges where no later segment can start or end.
 
-        ``durable`` must include all rows that it had in the previous call.
+        ``durable`` must include all rows that it included in the previous call.
         """
         self._sums = {
             position: total

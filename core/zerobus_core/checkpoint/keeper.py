@@ -40,7 +40,7 @@ _MOST_GROWTH = 64.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsKept:
-    """The part of a checkpoint that is about rows; see ``Checkpoint``."""
+    """The fields of a checkpoint that describe rows; see ``Checkpoint``."""
 
     durable: RowRanges = field(default_factory=RowRanges)
     digest: RowsDigest | None = None
@@ -51,8 +51,8 @@ class RowsKept:
 class CheckpointKeeper:
     """Loads the checkpoint in its constructor, and saves checkpoints during the delivery.
 
-    If the delivery starts at the first row despite a checkpoint, the log says why. Without a store, no rows are skipped
-    and nothing is saved. All methods must be called from the thread that called ``ingest``.
+    If there is a checkpoint but the delivery starts at the first row, the log says why. If ``store`` is None, no rows
+    are skipped and nothing is saved. All methods must be called from the thread that called ``ingest``.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class CheckpointKeeper:
         return self._window
 
     def begin_reservation(self) -> None:
-        """Record that the rows of the last reservation can be sent from now on."""
+        """Begin the last reservation: its rows can be sent from now on."""
         if self._reserved_at is not None:
             self._waited = self._clock() - self._reserved_at
 
@@ -155,7 +155,7 @@ class CheckpointKeeper:
 
         Returns two numbers from the stored checkpoint if an older attempt has saved it: the position below which that
         attempt may have sent rows, and how many rows it may have sent again. Both are 0 if this attempt has saved the
-        checkpoint, if the checkpoint is not about these rows, or if no checkpoint can be read.
+        checkpoint, if the checkpoint belongs to another table or epoch, or if no checkpoint can be read.
         """
         found = self._found()
         if found is None or found.attempt == self.attempt:

@@ -37,12 +37,12 @@ class CheckpointStore(Protocol):
     for example because someone has cleared an Airflow task; the next attempt then starts from the first row.
 
     Two attempts at one delivery can run at the same time: for example, the orchestrator has lost contact with a task
-    that still runs, and has started its retry. Each save is preceded by a ``load``, so that an attempt notices a newer
-    one.
+    that still runs, and has started the retry of this task. Before each ``save``, an attempt calls ``load`` to find out
+    whether a newer attempt has saved a checkpoint.
 
     A store can have the attribute ``save_interval``: the seconds between two regular saves while a delivery runs (1.0
-    if it is missing). If saves take long, the pauses are longer. The attribute is read again after each save. After a
-    crash, rows acknowledged since the last save are sent again.
+    if it is missing). If saves take long, the time between them is longer. The attribute is read again after each save.
+    After a crash, rows acknowledged since the last save are sent again.
     """
 
     @property
@@ -75,7 +75,7 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """The state that earlier attempts have left for a delivery to start with.
+    """The state that earlier attempts have left, and with which a delivery starts.
 
     If ``reason`` is set, every row is sent; ``reached`` and ``counts`` still say what may have been sent before.
     """
@@ -110,7 +110,7 @@ class Resumption:
 def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> Resumption:
     """Load the checkpoint of ``store``, and decide whether this delivery can skip the checkpoint's durable rows.
 
-    Errors of the storage itself are passed on.
+    Raises the errors of ``store.load``, except InvalidCheckpointError.
     """
     try:
         checkpoint = store.load()
@@ -148,7 +148,7 @@ def _reached(checkpoint: Checkpoint) -> int:
 
 
 def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[RemovedRows]:
-    """Return the rows removed from the source since the checkpoint was written; empty if they are not known."""
+    """Return the rows removed from the source since the checkpoint was written; empty if these rows are not known."""
     before, now = checkpoint.source_fingerprint, source.fingerprint
     if before is None or now is None or before == now or source.removed_since is None:
         return ()
@@ -235,9 +235,7 @@ class FileCheckpointStore:
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
         if epoch is not None and not (isinstance(epoch, str) and epoch):
-            raise ConfigurationError(
-                f"the epoch of a checkpoint must be text that is not empty, or None, not {epoch!r}"
-            )
+            raise ConfigurationError(f"the epoch of a checkpoint must be None or non-empty text, not {epoch!r}")
         if not isinstance(uri, str | os.PathLike) or not isinstance(os.fspath(uri), str):
             raise ConfigurationError(f"the file of a checkpoint must be a path or URI, not {type(uri).__name__}")
         self.uri = os.fspath(uri)
@@ -258,7 +256,7 @@ class FileCheckpointStore:
         return f"FileCheckpointStore({shown_uri(self.uri)!r}, epoch={self.epoch!r})"
 
     def is_at(self, uri: str) -> bool:
-        """Return whether ``uri`` names the file of this store."""
+        """Return whether ``uri`` refers to the file in which this store keeps the checkpoint."""
         return self._file.is_at(uri)
 
     def load(self) -> Checkpoint | None:

@@ -1,7 +1,7 @@
 """The command line ``zerobus-ingest``; docs/cli.md explains its use.
 
 Only results go to stdout; progress, logs and errors go to stderr. The exit code says who has to act (see ``frame``). It
-is 0 only if every row is durable or in the dead-letter file that was asked for.
+is 0 only if every row is durable or in the dead-letter file that the user requested.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ for _command in (doctor, schema, create_table, push, handoff, dead_letters, dedu
 
 
 def program() -> None:
-    """Run the command that this process's arguments name, and end the process with its exit code; never returns."""
+    """Run the command in ``sys.argv``, and end the process with the command's exit code; never returns."""
     try:
         main()
     except SystemExit as end:

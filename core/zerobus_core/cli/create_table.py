@@ -80,7 +80,10 @@ def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | No
 
 
 def differences(table: TableSchema, source: TableSchema) -> list[str]:
-    """Return one line for each column that only the table or only the source has, or whose types differ."""
+    """Return one line for each difference between the columns of the table and those of the source.
+
+    A difference is a column that only one of the two has, or a column whose types differ.
+    """
     columns = {column.name.lower(): column for column in table.columns}
     given = {column.name.lower(): column for column in source.columns}
     lines = [f"+ {column.name} {column.type}: in the source only" for at, column in given.items() if at not in columns]

@@ -70,10 +70,10 @@ def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -
 def replay(
     uri: str, table: str | None, checkpoint: str | None, epoch: str | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
-    """Send the rows of the dead-letter file at URI to the table that the file names, and print the receipt.
+    """Send the rows of the dead-letter file at URI to the table recorded in the file, and print the receipt.
 
-    The file is not changed. Rows that still do not fit make the command fail, or go to another file with
-    --dead-letter-uri. The exit code is 0 only if every row is durable, or in that other file.
+    The file is not changed. If rows still do not fit, the command fails. With --dead-letter-uri, these rows are written
+    to another file instead. The exit code is 0 only if every row is durable, or in that other file.
     """
     options = ingest_options_of(given)
     workspace, store = workspace_of(given), checkpoint_store(checkpoint, epoch)

@@ -34,7 +34,7 @@ def dedup_sql(
     from ..schema.table import check_table_name
 
     if view is not None and into is not None:
-        raise click.UsageError("--view names a view, but --into names a table for MERGE; use only one of them")
+        raise click.UsageError("pass either --view, for a view, or --into, for a MERGE, but not both")
     if table is None and not names:
         raise click.UsageError("pass the name of a table, as TABLE or with -t: catalog.schema.table")
     # Arguments after the table are columns: of "--key a b", click gives "a" to the option, and "b" to the arguments.

@@ -118,7 +118,10 @@ def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
 
 
 def remedies_as_flags(text: str) -> str:
-    """Replace options in a message by flags, for example ``CsvFormat(quote_char=None)`` by ``--quote-char none``."""
+    """Replace the Python options in a message with command-line flags.
+
+    For example, ``CsvFormat(quote_char=None)`` becomes ``--quote-char none``.
+    """
     text = re.sub(r"\b(?:IngestOptions|CsvFormat|JsonFormat)\.(\w+)", lambda match: _flag(match[1]), text)
     text = re.sub(r"\bset (\w+)=True\b", lambda match: f"give {_flag(match[1])}", text)
     text = re.sub(rf"\b(?:Csv|Json|Excel)Format\(({_ARGUMENT}(?:, {_ARGUMENT})*)\)", _remedies, text)

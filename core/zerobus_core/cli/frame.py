@@ -90,7 +90,7 @@ _Command = Callable[..., None]
 
 
 def exit_code(error: ZerobusIngestError) -> int:
-    """Return the exit code for one of our errors."""
+    """Return the exit code for ``error``."""
     if error.retryable:
         return TRY_AGAIN
     return next((code for cls, code in _CODES.items() if isinstance(error, cls)), UNFORESEEN)
@@ -111,9 +111,9 @@ def table_option(command: _Command) -> _Command:
 
 
 def table_of(given: dict[str, Any]) -> str | None:
-    """Return the table that was passed as TABLE or with ``-t``, or None; remove both from ``given``.
+    """Return the table that was passed as TABLE or with ``-t``, and remove both from ``given``.
 
-    Raises a usage error if both were passed and differ.
+    Returns None if neither was passed. Raises a usage error if both were passed and differ.
     """
     table, named = given.pop("table"), given.pop("named_table")
     if table is not None and named is not None and table != named:
@@ -141,9 +141,9 @@ def workspace_of(given: dict[str, Any]) -> Workspace:
 
 
 def framed(command: _Command) -> _Command:
-    """Add ``--verbose`` and ``--debug``, send logs to stderr, and show an error as one line instead of a traceback.
+    """Add ``--verbose`` and ``--debug``, send logs to stderr, and show an error as one line.
 
-    ``--debug`` shows both.
+    With ``--debug``, the traceback of the error is also shown.
     """
 
     @click.option("-v", "--verbose", is_flag=True, help="Write more log messages to stderr.")
@@ -189,10 +189,10 @@ def _say(text: str, *, debug: bool) -> None:
 
 
 def exit_at_once(code: int) -> None:
-    """Run the functions of ``atexit``, flush the output, and end the process without the interpreter's other clean-up.
+    """Run the functions registered with ``atexit``, flush the output, and end the process without further clean-up.
 
-    The clean-up can take longer than a second, but a signal must take effect within a second. If a native thread calls
-    into Python during the clean-up, the process is even aborted.
+    The interpreter's clean-up can take longer than a second, but a signal must take effect within a second. If a native
+    thread calls into Python during the clean-up, the process is even aborted.
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - registered functions still run
     for stream in (sys.stdout, sys.stderr):

@@ -92,9 +92,9 @@ _FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increa
 def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: Any) -> None:
     """Deliver what is new in SOURCE, and print the receipt as JSON.
 
-    A slice that an earlier run left unfinished is delivered first. With --to, the run instead delivers again what comes
-    after --from (by default, everything) up to --to; the state does not change. If SOURCE consists of files, the values
-    of --from and --to are names of files.
+    A slice that an earlier run left unfinished is delivered first. With --to, the run instead delivers an old range
+    again: everything after --from, up to and including --to. If --from is not given, the range begins at the start of
+    SOURCE. The state does not change. If SOURCE consists of files, the values of --from and --to are names of files.
     """
     options = ingest_options_of(given)
     if start is not None and end is None:
@@ -120,9 +120,9 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Make the next runs deliver again everything after --to. If --to is a slice, that slice is delivered again, too.
+    """Change the state so that the next runs deliver everything after --to again.
 
-    The rows that are already in the table stay there.
+    If --to is a slice, that slice is also delivered again. The rows that are already in the table stay there.
     """
     _change(given, f"Rewind to {to}? What was delivered after it is sent again.", lambda one: one.rewind(to))
 
@@ -137,7 +137,7 @@ def rewind(to: str, **given: Any) -> None:
 def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
     """Leave out one version of a file (--file), or end the lease of the run that holds the open slice (--lease).
 
-    A file is left out because it is damaged, or because it changed after it was delivered.
+    Leave a file out if it is damaged, or if it has changed since it was delivered.
     """
     if lease == (file is not None):
         raise ConfigurationError(

@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedBySignal(Exception):  # noqa: N818 - what happened, and not what went wrong
-    """A signal ended the command; the text names the signal, and quotes the delivery's error with its counts."""
+    """A signal ended the command; the text contains the signal's name and the text of the delivery's error."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: {text}")

@@ -68,7 +68,7 @@ class _Sample:
                 rows = part if isinstance(part, list) else part.to_pylist()
             except UnicodeDecodeError as error:
                 raise SchemaError(
-                    f"the sample has text that is not valid in the encoding that the file is read in ({error.reason}); "
+                    f"some text in the sample is invalid in the encoding used to read the file ({error.reason}); "
                     'set the encoding of the file, e.g. CsvFormat(encoding="latin-1")'
                 ) from error
             for row in rows:
@@ -88,5 +88,8 @@ class _Sample:
 
 
 def _text(value: Any) -> str | None:
-    """Return ``value`` as text, or None if it is None. It can be a number, for example in a partition column."""
+    """Return ``value`` as text; None stays None.
+
+    In a partition column, for example, a value can be a number.
+    """
     return value if value is None or isinstance(value, str) else str(value)

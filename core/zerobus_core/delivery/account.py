@@ -6,11 +6,11 @@ These rules hold between any two calls:
    ``transform`` + refused but not yet in the dead-letter file + not yet sent + in flight.
 2. A row may be in the table twice if it was sent again although an earlier send, in this or an earlier attempt, may
    have reached the service. ``rows_resent`` counts every such resend, but never the first send of a row.
-3. If the delivery has a checkpoint and the attempt is killed now, the checkpoint names every row that the attempt may
+3. If the delivery has a checkpoint and the attempt is killed now, the checkpoint covers every row that the attempt may
    have sent. Therefore a row is sent only after it is reserved: the checkpoint in the store says that the row may have
    been sent. A row is sent again only after ``rows_resent`` in that checkpoint includes this resend.
-4. A row is skipped only if the source's fingerprint, or a digest that is compared when the row is read, shows that it
-   is the row that was delivered.
+4. A row is skipped only if the source's fingerprint, or a digest that is compared when the row is read, shows that the
+   row is the same as the delivered one.
 
 Pure bookkeeping on top of ``streams.Ledger``: it never sleeps, locks or logs, and uses no clock, store or socket.
 """
@@ -90,7 +90,11 @@ class Account:
 
     @property
     def left_out(self) -> RowRanges:
-        """The rows that the source must leave out: all durable rows, or none if a digest has to compare them."""
+        """The rows that the source must leave out.
+
+        These are all durable rows. But if a digest is needed to compare the durable rows, the source must yield them,
+        and ``left_out`` is empty.
+        """
         return RowRanges() if self.past.digest else self.past.skip
 
     @property
@@ -177,7 +181,7 @@ class Account:
         return stop_row <= self._reserved
 
     def announce(self, stop_row: int) -> None:
-        """Record that the next checkpoint will say that rows before ``stop_row`` may have been sent.
+        """Announce the rows before ``stop_row``: the next checkpoint will say that these rows may have been sent.
 
         Sending these rows is not allowed until ``confirm``.
         """
@@ -214,10 +218,10 @@ class Account:
         return self._ledger.rows_waiting > 0
 
     def admit(self, reached: int, rows_resent: int = 0) -> None:
-        """Record what an older attempt has written into its checkpoint.
+        """Record which rows an older attempt may have sent, according to its checkpoint.
 
-        According to that checkpoint, the attempt may have sent any row before position ``reached``, and may have sent
-        up to ``rows_resent`` rows again.
+        The older attempt may have sent any row before position ``reached``, and may have sent up to ``rows_resent``
+        rows again.
         """
         self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:
@@ -240,14 +244,14 @@ class Account:
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
-        """Return what the next checkpoint is to say about rows; set ``is_end`` if no more rows will be sent."""
+        """Return the fields of the next checkpoint that describe rows; set ``is_end`` if no more rows will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
         reached = self._ledger.reached_row if is_end or self._announced == END else self._announced
         return RowsKept(durable=durable, digest=digest, reached=max(reached, self._reached_before), counts=counts)
 
     def kept_without_durable(self) -> RowsKept:
-        """Return what the next checkpoint is to say if the source has changed: no row counts as durable."""
+        """Return the same as ``kept(is_end=True)``, but with no durable rows; needed if the source has changed."""
         kept = self.kept(is_end=True)
         digest = replace(kept.digest, segments=()) if kept.digest else None
         return replace(kept, durable=RowRanges(), digest=digest)

@@ -40,7 +40,10 @@ class Checkpointing:
             account.reserve()
 
     def take_over(self) -> None:
-        """If an earlier attempt left a checkpoint, save one of this attempt, so that a running older attempt stops."""
+        """Replace the checkpoint of an earlier attempt with one of this attempt, so that an older attempt stops.
+
+        Does nothing if no earlier attempt has left a checkpoint.
+        """
         if self._keeper.past.attempt is not None:
             self.save()
 
@@ -69,7 +72,7 @@ class Checkpointing:
             self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
-        """Save if a save is due or more rows count as resent, and return whether sending is allowed.
+        """Save the account if a save is due or if more rows count as resent; return whether sending is allowed.
 
         ``now`` is a reading of the keeper's clock.
         """
@@ -123,7 +126,7 @@ class Checkpointing:
     def _look(self) -> None:
         """Load the stored checkpoint. If an older attempt has written it, record what that attempt may have sent.
 
-        Raises DeliverySupersededError if a newer attempt has written it.
+        Raises DeliverySupersededError if a newer attempt has written the checkpoint.
         """
         self._account.admit(*self._keeper.check())
 

@@ -2,7 +2,8 @@
 
 ``finish`` decides whether the delivery has succeeded: it returns a receipt only if every row that was read is
 acknowledged, was durable from an earlier attempt, is in the dead-letter file, or was filtered by ``transform``. Once
-``finish`` has waited for the last acknowledgement, only bad rows or their file can make the delivery fail.
+``finish`` has waited for the last acknowledgement, only bad rows or an error of the dead-letter file can make the
+delivery fail.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Delivery:
         controls: Controls | None = None,
         locate: Callable[[int], str] | None = None,
     ) -> None:
-        """Build a delivery; ``locate`` returns where a row is in its source, for dead letters."""
+        """Build a delivery.
+
+        ``locate`` takes a row number and returns where the row is in its source; a dead letter contains this place.
+        """
         self._destination = destination
         self._controls = controls or Controls()
         self._keeper = keeper or CheckpointKeeper(None, destination.schema)
@@ -94,7 +98,7 @@ class Delivery:
 
     @property
     def skip(self) -> RowRanges:
-        """The rows that the source leaves out because they are durable."""
+        """The durable rows that the source must leave out."""
         return self._account.left_out
 
     def follow(self, source: Source) -> None:
@@ -123,7 +127,7 @@ class Delivery:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Run the delivery in the ``with`` block; an exception closes the streams and saves the checkpoint."""
+        """Run the delivery in the ``with`` block; after an exception, close the streams and save the checkpoint."""
         with self._telemetry, self._finishing():
             self._checkpointing.take_over()
             yield
@@ -213,7 +217,10 @@ class Delivery:
             raise error from bad.__cause__
 
     def _placed(self, error: RecordError) -> RecordError:
-        """Return the error; if the source knows where a bad row is in its file, the error says it, such as "line 3"."""
+        """Return ``error``, with the place of each bad row in its file added to the text.
+
+        A place is, for example, "line 3". If the source knows none of the places, the error is returned unchanged.
+        """
         places = {field.row: self._place(field.row) for field in error.fields} if self._place else {}
         if not any(places.values()):
             return error
@@ -224,7 +231,10 @@ class Delivery:
         return RecordError(named, fields=fields, table=error.table)
 
     def poll(self) -> None:
-        """Check stop requests, deadlines and streams without waiting. Batches that already wait can be sent."""
+        """Check stop requests, deadlines and streams without waiting.
+
+        This can also send batches that were waiting for a stream.
+        """
         self._pool.poll()
 
     def flush(self) -> None:

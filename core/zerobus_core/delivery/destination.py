@@ -86,13 +86,13 @@ class Destination:
 
     @property
     def digest_form(self) -> DigestForm:
-        """How digests of this delivery's rows are computed."""
+        """The settings with which the digests of this delivery's rows are computed."""
         return DigestForm(record_format=self.encoder.record_format, encoding=ENCODING_VERSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controls:
-    """The stop request, the progress hook and the start time of a delivery, from the code that runs the delivery."""
+    """The stop request, the progress hook and the start time of a delivery, as given by the code that runs it."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     on_progress: Callable[[Progress], None] | None = None

@@ -19,7 +19,7 @@ __all__ = ["next_attempt", "note_for", "noting_that_nothing_was_sent"]
 def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
     """Return a clause that says which rows the next attempt sends.
 
-    It is empty if no row is durable, because the next attempt then sends every row.
+    The clause is empty if no row is durable, because the next attempt then sends every row.
     """
     durable = counts.rows_acked + counts.rows_skipped
     if not durable:

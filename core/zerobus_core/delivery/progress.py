@@ -38,7 +38,7 @@ class Reports:
         self._reported_at = controls.started
 
     def is_due(self, now: float) -> bool:
-        """Return whether a report is due; if so, the next is due 0.5 s after ``now``.
+        """Return whether a report is due; if it is, the next report is due 0.5 s after ``now``.
 
         ``now`` is a reading of ``time.monotonic``.
         """

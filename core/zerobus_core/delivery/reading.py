@@ -33,7 +33,11 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
 def removed_in_time(
     source: Source, options: IngestOptions, controls: Controls
 ) -> Callable[[str, int], list[RemovedRows]]:
-    """Return a function like ``source.removed_since`` that returns a list; the timeout or a stop request can end it."""
+    """Return a function that calls ``source.removed_since`` and returns the removed rows as a list.
+
+    The function raises IngestTimeoutError when the delivery's timeout is over, and IngestInterruptedError after a stop
+    request.
+    """
     deadline = controls.deadline(options)
 
     def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:

@@ -5,8 +5,8 @@ sets up the OpenTelemetry SDK in the process decides where the data goes.
 
 The span ``zerobus.ingest`` has the attributes ``zerobus.table``, ``zerobus.record_format``, ``zerobus.outcome``
 ("delivered", "failed" or "stopped"), ``zerobus.rows.read``, ``.acked``, ``.skipped``, ``.dead_lettered``, ``.resent``,
-``.filtered``, ``zerobus.bytes_sent``, ``zerobus.reconnects``, and after an error ``error.type``. It has no error text,
-because that text could quote a value of a row.
+``.filtered``, ``zerobus.bytes_sent``, ``zerobus.reconnects``, and after an error ``error.type``. The span has no error
+text, because that text could quote a value of a row.
 
 The metrics have the attributes ``zerobus.table`` and ``zerobus.record_format``. They are the counters
 ``zerobus.rows_acked``, ``zerobus.rows_resent``, ``zerobus.bytes_sent`` and ``zerobus.reconnects``; the up-down counter
@@ -58,8 +58,8 @@ class _Instruments:
 def _instruments() -> _Instruments | None:
     """Return the instruments; None if OpenTelemetry is not installed or not set up in the process.
 
-    It counts as set up if the process has imported it, or if an environment variable names a provider. Otherwise it is
-    not imported, which saves time.
+    OpenTelemetry is treated as set up if the process has imported it, or if an environment variable selects a provider.
+    Otherwise this function does not import OpenTelemetry, which saves time.
     """
     is_set_up = "opentelemetry.trace" in sys.modules or "opentelemetry.metrics" in sys.modules
     return _made_instruments() if is_set_up or any(map(os.environ.get, _PROVIDERS)) else None

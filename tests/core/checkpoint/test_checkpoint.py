@@ -322,7 +322,7 @@ def test_of_a_table_whose_schema_changed_it_is_known_only_what_may_be_sent_twice
 
 @pytest.mark.parametrize("epoch", [0, 1, "", b"x"])
 def test_an_epoch_that_no_later_try_would_know_again_is_refused(tmp_path: Path, epoch: Any) -> None:
-    with pytest.raises(ConfigurationError, match="must be text that is not empty, or None"):
+    with pytest.raises(ConfigurationError, match="must be None or non-empty text"):
         FileCheckpointStore(tmp_path / "checkpoint.json", epoch)
 
 

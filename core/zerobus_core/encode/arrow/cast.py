@@ -48,7 +48,7 @@ def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -
     """Return a function that casts arrays of type ``source`` to the column type ``kind``; None if no cast exists.
 
     The function raises UnfitArrayError or a pyarrow.ArrowException if a value does not fit. If no cast exists, each
-    value has to be checked by itself.
+    value has to be checked individually.
     """
     target = working_type(kind)
     if pa.types.is_null(source):
@@ -81,7 +81,7 @@ def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> Arra
 
 
 def _needs_values(source: pa.DataType, kind: DataType, rules: ConversionRules) -> bool:
-    """Return whether an option, such as ``round_floats``, requires that each value is converted by itself."""
+    """Return whether an option, such as ``round_floats``, requires each value to be converted individually."""
     if isinstance(kind, DecimalType):
         return rules.round_floats and bool(pa.types.is_floating(source))
     if kind == PrimitiveType(Kind.BOOLEAN):
@@ -171,7 +171,7 @@ def _map(source: pa.DataType, kind: MapType, rules: ConversionRules) -> ArrayCas
 def _pair_type(source: pa.DataType) -> pa.DataType | None:
     """Return the struct type of a map's entries (key and value); None if ``source`` is not a map.
 
-    Polars has no map type, so a list of structs of ``key`` and ``value`` also counts as a map.
+    Polars has no map type, so a list of structs with the members ``key`` and ``value`` is also treated as a map.
     """
     if pa.types.is_map(source):
         return pa.struct([("key", source.key_type), ("value", source.item_type)])

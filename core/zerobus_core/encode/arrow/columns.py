@@ -46,8 +46,8 @@ BadFields = dict[int, list[BadField]]
 class ColumnCasts:
     """Casts the columns of record batches to the types that ``working_type`` gives for the columns of a table.
 
-    The casts are built for the schema of the batches, and built again if a batch has another schema. ``filled`` names
-    the columns that the delivery fills itself.
+    The casts are built for the schema of the batches, and built again if a batch has another schema. ``filled``
+    contains the names of the columns that the delivery itself fills.
     """
 
     def __init__(self, schema: TableSchema, rules: ConversionRules, filled: frozenset[str]) -> None:
@@ -60,7 +60,7 @@ class ColumnCasts:
         self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
-        """Return two dicts: the arrays by the name of the column, and the bad fields by the position of the row.
+        """Return a dict of arrays by column name, and a dict of bad fields by row position.
 
         Every column of the table, except those that the delivery fills, gets an array with a value for every row. The
         values of bad rows have no meaning. With ``is_strict``, the search in a column ends after about MAX_BAD_FIELDS
@@ -229,7 +229,7 @@ class _ColumnCast:
     def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
         """Cast an array in parts, because it cannot be cast as a whole; yield the results in row order.
 
-        Once there are more than ``limit`` bad rows, the other parts become nulls.
+        Once there are more than ``limit`` bad rows, the remaining parts are replaced with nulls.
         """
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)

@@ -43,7 +43,7 @@ def _tracks_of(array: pa.Array) -> Tracks:
 
 
 def _flat(array: pa.Array) -> Tracks:
-    """Return what ``_tracks_of`` returns, for an array that is not nested and has no nulls."""
+    """Return the function that ``_tracks_of`` returns; ``array`` must not be nested and must have no nulls."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _texts(array, "i")

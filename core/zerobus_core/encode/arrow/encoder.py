@@ -36,8 +36,8 @@ _BLOCK_BYTES = 16 * 1024 * 1024
 class ArrowEncoder:
     """Converts chunks to Arrow columns, and the columns to batches; see ``zerobus_core.batch.Encoder``.
 
-    The chunks hold Arrow record batches or lists of UnreadableRecords, or rows if ``is_arrow`` is False. Raises
-    SchemaError if the record format is protobuf and cannot carry the table.
+    If ``is_arrow`` is True, a chunk holds an Arrow record batch or a list of UnreadableRecords. If ``is_arrow`` is
+    False, a chunk holds rows. Raises SchemaError if the record format is protobuf and cannot carry the table.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Return a function that converts Python values of ``field`` for a column of ``kind``; None if no value changes.
+    """Return a function that converts Python values of ``field`` for a column of ``kind``; None if none is needed.
 
     For a VARIANT column, and for a VARIANT inside another column, the function applies ``leaf`` to JSON text and turns
     maps into dicts. Elsewhere, JSON text stays text. Binary VARIANTs are decoded for columns of all types.
@@ -110,7 +110,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def unsupported_in_union(field: pa.Field) -> str | None:
-    """Return the name of a type in a union of the field that is not supported there; None if all are supported.
+    """Return the name of an unsupported type in a union of the field; None if the field has no unsupported type.
 
     The name is "JSON", "a map" or "a VARIANT". A value of a union does not show which member type it has, so JSON, map
     and VARIANT values in a union would not be converted.
@@ -122,7 +122,10 @@ def unsupported_in_union(field: pa.Field) -> str | None:
 
 
 def _converted_kind(field: pa.Field) -> str | None:
-    """Return what the field is or contains that has to be converted for a VARIANT column, or None."""
+    """Return the name of a type in the field whose values must be converted for a VARIANT column.
+
+    The name is "a VARIANT", "JSON" or "a map"; it is None if the field contains none of these types.
+    """
     if is_variant(field):
         return "a VARIANT"
     if _is_json(field):

@@ -68,7 +68,7 @@ class Packer(Protocol):
 
 
 def packer_for(record_format: RecordFormat, schema: TableSchema, options: IngestOptions) -> Packer:
-    """Return the packer of a record format; raise SchemaError if it is protobuf and cannot carry the table."""
+    """Return the packer of a record format; raise SchemaError if the format is protobuf and cannot carry the table."""
     if record_format == "arrow":
         return _ArrowPacker(schema, options)
     if record_format == "json":
@@ -128,7 +128,7 @@ class _ArrowPacker:
 
 
 def _is_final(kind: DataType) -> bool:
-    """Return whether a column's working type is not nested and is the type that the service expects."""
+    """Return whether a column's working type is the type that the service expects, and is not nested."""
     target = arrow_type(kind)
     return not pa.types.is_nested(target) and bool(target.equals(working_type(kind)))
 
@@ -234,8 +234,8 @@ class _JsonPacker(_RecordPacker):
 class _ProtobufPacker(_RecordPacker):
     """Makes protobuf messages with ptars if possible, otherwise with protobuf's C implementation.
 
-    ptars is young (0.0.x), and silently skips values that it does not expect. So it is used only for tables without
-    maps, and only if it encodes the first rows of the delivery as protobuf's C implementation does.
+    ptars is young (0.0.x), and silently skips values that it does not expect. So ptars is used only for tables without
+    maps, and only if its result for the first rows of the delivery equals that of protobuf's C implementation.
     """
 
     record_format: RecordFormat = "protobuf"
