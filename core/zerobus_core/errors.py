@@ -6,7 +6,7 @@ The headings at the first level of the tree say where the cause of an error is:
     ├── your side: change something before another attempt
     │   ├── ConfigurationError        an invalid endpoint, option, credential or source
     │   ├── SchemaError               a table that Zerobus cannot write to, or columns that do not fit it
-    │   └── RecordError               rows that do not fit the table; each bad field is named
+    │   └── RecordError               rows that do not fit the table; the error lists bad fields
     ├── the service's answer
     │   ├── AuthenticationError       the credentials are not accepted
     │   ├── PermissionDeniedError     credentials without the grants on this table
@@ -28,7 +28,7 @@ The headings at the first level of the tree say where the cause of an error is:
     ├── IngestInterruptedError        someone asked the delivery to stop              (retryable)
     └── DeliverySupersededError       a newer attempt at the same delivery has replaced this one
 
-The last three errors have no heading. SourceChangedError and IngestInterruptedError need no action but another attempt.
+The last three errors have no heading. SourceChangedError and IngestInterruptedError require only another attempt.
 DeliverySupersededError needs no action at all: the newer attempt has taken over.
 
 ``retryable`` is a property of the class. It is True if another attempt with the same input can succeed. Adapters use
@@ -88,7 +88,7 @@ class Counts:
 
     @property
     def rows_not_durable(self) -> int:
-        """The number of rows read that are neither acknowledged, skipped as durable, dead-lettered nor filtered."""
+        """The number of rows that were read, but not acknowledged, skipped as durable, dead-lettered or filtered."""
         settled = self.rows_acked + self.rows_skipped + self.rows_dead_lettered + self.rows_filtered
         return self.rows_read - settled
 
@@ -186,9 +186,10 @@ class ForeignError(Exception):
 
 @contextmanager
 def naming_table(table: str) -> Generator[None]:
-    """Set ``table`` on a ZerobusIngestError that is raised in the ``with`` block and names no table yet.
+    """If the ``with`` block raises a ZerobusIngestError without a table, set the error's attribute ``table``.
 
-    Also replace Python's RuntimeError by ConfigurationError if the process is ending and can start no more threads.
+    If the block raises RuntimeError because the process is ending and cannot start more threads, raise
+    ConfigurationError instead.
     """
     try:
         yield
@@ -225,7 +226,7 @@ class SchemaError(ZerobusIngestError):
 
 
 class RecordError(ZerobusIngestError):
-    """Rows do not fit the table's schema; ``fields`` holds those of their invalid fields that the message names."""
+    """Rows do not fit the table's schema; ``fields`` holds the invalid fields that are listed in the message."""
 
     def __init__(
         self,
@@ -298,7 +299,7 @@ class SourceChangedError(ZerobusIngestError):
 
 
 class IngestInterruptedError(ZerobusIngestError):
-    """Someone asked the delivery to stop; the rows acknowledged until then are durable."""
+    """Someone asked the delivery to stop; the rows that were acknowledged before it stopped are durable."""
 
     retryable = True
 

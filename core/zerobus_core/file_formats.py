@@ -19,11 +19,11 @@ _LINE_ENDS = "\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFormat:
-    """How CSV files are read: by default RFC 4180 with a header line, in UTF-8; ``.tsv`` files are split at tabs.
+    """Options for reading CSV files; by default, files follow RFC 4180 and have a header line, in UTF-8.
 
-    An empty cell without quotes is NULL; ``""`` is the empty text. Blank lines are ignored, unless the file has a
-    single column: a blank line is then a row with an empty cell. An invalid value raises a ConfigurationError that
-    names the option, the value and the valid values.
+    In ``.tsv`` files, tabs separate the cells. An empty cell without quotes is NULL; ``""`` is the empty text. Blank
+    lines are ignored, unless the file has a single column: a blank line is then a row with an empty cell. If an option
+    has an invalid value, a ConfigurationError shows the option, the value and the valid values.
     """
 
     name: ClassVar[str] = "csv"
@@ -118,16 +118,14 @@ class CsvFormat:
             if not self.names or len(set(self.names)) < len(self.names):
                 raise self._error("names", "a list of different names, or None")
         if both := set(self.true_values) & set(self.false_values):
-            raise self._error("false_values", f"other words than true_values ({', '.join(sorted(both))} is in both)")
+            raise self._error("false_values", f"words not in true_values ({', '.join(sorted(both))} is in both)")
 
     def _check_numbers(self) -> None:
         if self.decimal_char not in {".", ","}:
             raise self._error("decimal_char", "'.' or ','")
         mark = self.thousands_char
         if mark is not None and (mark == self.decimal_char or mark.isalnum() or mark in "+-"):
-            raise self._error(
-                "thousands_char", "a character that is not decimal_char and not part of a number, or None"
-            )
+            raise self._error("thousands_char", "None or a separator, such as a blank, that differs from decimal_char")
 
     def _check_time_format(self, name: str) -> None:
         value = getattr(self, name)
@@ -151,10 +149,11 @@ class CsvFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonFormat:
-    """How JSON files are read: one object per line, an array of objects, or objects that span several lines.
+    """Options for reading JSON files.
 
-    The first bytes of a file decide which of these forms the file has. Raises ConfigurationError for an encoding that
-    Python does not support.
+    A file contains one object per line, an array of objects, or objects that span several lines. The first bytes of a
+    file decide which of these forms the file has. Raises ConfigurationError for an encoding that Python does not
+    support.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -175,7 +174,10 @@ class JsonFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcelFormat:
-    """How Excel and OpenDocument sheets are read: the first line has the column names, the others are rows."""
+    """Options for reading Excel and OpenDocument sheets.
+
+    The first line of a sheet contains the column names; the other lines are rows.
+    """
 
     name: ClassVar[str] = "excel"
 
@@ -224,8 +226,8 @@ FORMAT_NAMES = tuple(sorted([*_TYPES, *_PLAIN]))
 def format_of(value: Any) -> FileFormatOption:
     """Return the file format for the value of ``IngestOptions.format``.
 
-    ``value`` is a format object, the name of a format, or a mapping of a format's fields with the format's name under
-    ``type`` (``csv`` if there is no ``type``). Raises ConfigurationError for any other value.
+    ``value`` is a format object, the name of a format, or a mapping. The mapping contains fields of a format and, under
+    the key ``type``, the format's name (``csv`` if this key is missing). Raises ConfigurationError for any other value.
     """
     if isinstance(value, CsvFormat | JsonFormat | ExcelFormat | PlainFormat):
         return value

@@ -18,5 +18,8 @@ class RecordsContent:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
-        """Return a list of one byte string: the records ``start`` to ``stop - 1``, each followed by an end mark."""
+        """Return a list with one byte string.
+
+        The byte string consists of the records ``start`` to ``stop - 1``, each followed by an end mark.
+        """
         return [_END.join([*self._records[start:stop], b""])]

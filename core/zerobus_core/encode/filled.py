@@ -1,6 +1,6 @@
 """The columns that a delivery fills itself: ``delivery_columns`` and ``metadata_columns``.
 
-They are not part of the rows: a row that contains one of them is refused, and digests leave them out.
+They are not part of the rows: a row that contains one of these columns is refused, and digests do not include them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FilledColumns:
     def of(
         cls, schema: TableSchema, options: IngestOptions, delivery_id: str | None, started_at: datetime
     ) -> FilledColumns:
-        """Return the filled columns that the options name.
+        """Return the FilledColumns for the columns that ``options`` lists.
 
         Raises ConfigurationError if one of these columns is missing from the table or has the wrong type, or if
         ``delivery_columns`` is set without a delivery id.
@@ -91,10 +91,10 @@ class FilledColumns:
         self._first_row, self._origins = chunk.first_row, chunk.origins
 
     def runs(self, first_row: int, rows: int) -> Iterator[Run]:
-        """Yield the values for ``rows`` rows of the current chunk, from position ``first_row`` on.
+        """Yield the values for ``rows`` rows of the current chunk, starting at position ``first_row``.
 
-        Each origin that the chunk gives for these rows becomes one Run. If the chunk has no origins, all of the rows
-        are one Run.
+        Yields one Run for each origin of these rows. If the chunk has no origins, yields a single Run for all of the
+        rows.
         """
         if not self._origins:
             yield self._run(first_row, Origin(None, first_row, rows))
@@ -116,7 +116,7 @@ class FilledColumns:
         return Run(origin.rows, constants, numbers)
 
     def values(self, first_row: int, rows: int) -> list[dict[str, Any]]:
-        """Return the values that ``runs`` yields, as one dict per row."""
+        """Return one dict per row: the values that ``runs`` yields for this row."""
         return [
             {**run.constants, **{name: number + index for name, number in run.numbers.items()}}
             for run in self.runs(first_row, rows)
@@ -124,7 +124,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """Return the values that ``runs`` yields as JSON: for each row, the members of an object without its braces."""
+        """Return one JSON text per row: the values that ``runs`` yields, as members of an object without the braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]
@@ -142,8 +142,9 @@ def _check_columns(schema: TableSchema, option: str, names: Any) -> None:
     for kind, name in names.items():
         column, expected = columns.get(name), type_of_filled(kind)
         if column is None:
-            raise ConfigurationError(f"{option} names {name!r}, which the table does not have", table=schema.table)
+            raise ConfigurationError(f"{option} refers to {name!r}, which the table does not have", table=schema.table)
         if column.type != expected:
             raise ConfigurationError(
-                f"{option} names {name!r}, which has the type {column.type} but must be {expected}", table=schema.table
+                f"{option} refers to {name!r}, which has the type {column.type} but must be {expected}",
+                table=schema.table,
             )

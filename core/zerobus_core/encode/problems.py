@@ -64,7 +64,7 @@ class RowProblems:
             )
 
     def add_failure(self, record: Any, error: Exception) -> None:
-        """Add one bad field that stands for the whole row, which could not be encoded because of ``error``."""
+        """Add one bad field for the whole row, which could not be encoded because of ``error``."""
         self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
 
 
@@ -74,7 +74,7 @@ def shown_name(name: object) -> str:
 
 
 def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
-    """Return advice about a name that is not in ``columns``, or an empty text if there is no advice."""
+    """Return advice about a name that is not in ``columns``; return an empty text if there is no advice."""
     if not name.strip():
         return (
             f", a column without a name, for example from a delimiter at the end of the header or from pandas' index: "

@@ -29,12 +29,12 @@ def encoder_for(
 ) -> Encoder:
     """Return the encoder for the table; it encodes Arrow record batches if ``is_arrow``, otherwise rows.
 
-    ``delivery_id`` is required if the option ``delivery_columns`` is set; the encoder writes it into the column that
-    the option names for it. ``arrow_streams`` says whether Arrow streams can be chosen if the option ``record_format``
-    is ``auto``. ``started_at`` is the time at which the delivery began; it defaults to now.
+    ``delivery_id`` is required if the option ``delivery_columns`` is set; the encoder writes this id into the column
+    ``delivery_columns["delivery_id"]``. ``arrow_streams`` says whether Arrow streams can be chosen if the option
+    ``record_format`` is ``auto``. ``started_at`` is the time at which the delivery began; it defaults to now.
 
     Raises SchemaError if protobuf is the chosen record format but cannot carry the table. Raises ConfigurationError if
-    a column that ``delivery_columns`` or ``metadata_columns`` names is missing from the table or has the wrong type, if
+    a column listed in ``delivery_columns`` or ``metadata_columns`` is missing from the table or has the wrong type, if
     ``delivery_id`` is required but missing, or if pyarrow is needed but not installed.
     """
     filled = FilledColumns.of(schema, options, delivery_id, started_at or datetime.now(UTC))

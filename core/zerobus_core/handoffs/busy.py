@@ -1,4 +1,4 @@
-"""What a run does while another run delivers the open slice: it fails, skips or waits."""
+"""Makes a run fail, skip or wait while another run delivers the open slice."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def freeze_when_free(
 ) -> str | None:
     """Call ``freeze`` and return None; if ``freeze`` raises HandoffBusyError, do what ``on_busy`` says.
 
-    With ``fail``, raise this error at once. With ``skip``, return its message. With ``wait``, call ``freeze`` again
-    every second, and raise this error after ``timeout`` seconds (never if it is None); when ``stop`` is set, raise
-    IngestInterruptedError.
+    With ``fail``, raise this error at once. With ``skip``, return the error's message. With ``wait``, call ``freeze``
+    every second until it succeeds. After ``timeout`` seconds of waiting, raise the error; if ``timeout`` is None, wait
+    without a limit. When ``stop`` is set, raise IngestInterruptedError.
     """
     if on_busy not in ("fail", "skip", "wait"):
         raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")

@@ -374,7 +374,7 @@ def test_a_header_that_is_one_name_with_another_delimiter_gets_the_hint(sign: st
         ({"skip_lines": -1}, r"CsvFormat\.skip_lines must be a whole number"),
         ({"comment_char": ","}, None),
         ({"comment_char": '"'}, r"CsvFormat\.quote_char must be different from comment_char, not '\"'"),
-        ({"true_values": ["x"], "false_values": ["x"]}, r"CsvFormat\.false_values must be other words"),
+        ({"true_values": ["x"], "false_values": ["x"]}, r"CsvFormat\.false_values must be words not in true_values"),
     ],
 )
 def test_a_wrong_notation_is_refused_by_name(given: Any, message: str | None) -> None:

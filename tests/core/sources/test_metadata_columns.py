@@ -210,10 +210,10 @@ def test_a_row_that_has_such_a_column_is_refused(kind: str, zerobus: LocalZerobu
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"row_number": "no"}, "metadata_columns names 'no', which the table does not have"),
-        ({"row_number": "file"}, "names 'file', which has the type STRING but must be BIGINT"),
-        ({"ingested_at": "n"}, "names 'n', which has the type BIGINT but must be TIMESTAMP"),
-        ({"file_name": "n"}, "names 'n', which has the type BIGINT but must be STRING"),
+        ({"row_number": "no"}, "metadata_columns refers to 'no', which the table does not have"),
+        ({"row_number": "file"}, "refers to 'file', which has the type STRING but must be BIGINT"),
+        ({"ingested_at": "n"}, "refers to 'n', which has the type BIGINT but must be TIMESTAMP"),
+        ({"file_name": "n"}, "refers to 'n', which has the type BIGINT but must be STRING"),
     ],
 )
 def test_a_column_of_another_type_is_refused(

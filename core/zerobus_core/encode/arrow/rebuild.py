@@ -1,4 +1,4 @@
-"""Rebuilds nested Arrow arrays in another type, from the leaves up.
+"""Converts nested Arrow arrays to another type, starting with the innermost arrays.
 
 pyarrow's own casts refuse a null struct whose members are NOT NULL, and do not support VARIANT.
 """
@@ -16,9 +16,9 @@ __all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "retype_nested"]
 def retype_nested(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
-    """Convert ``array`` to the type ``target``; structs, maps and lists are nested alike in both types.
+    """Convert ``array`` to the type ``target``; both types must nest structs, maps and lists in the same way.
 
-    The function ``leaf`` converts the innermost arrays whose type differs from that in ``target``; for a VARIANT, it
+    The function ``leaf`` converts each innermost array that does not have its target type yet. For a VARIANT, ``leaf``
     converts text to a struct. If ``leaf`` is None, these arrays are cast. Raises pyarrow.ArrowInvalid if a key of a map
     is null.
     """
@@ -46,7 +46,7 @@ def retype_nested(
 
 
 def nulls(count: int, target: pa.DataType) -> pa.Array:
-    """Return an array that holds only nulls."""
+    """Return an array of ``count`` nulls of the type ``target``."""
     if pa.types.is_nested(target):
         # In an array of pa.nulls, parent and children share one buffer, which is long enough only for the parent. The
         # SDK reads arrays with arrow-rs, which panics at such an array.
@@ -79,9 +79,10 @@ def bitmap_of(array: pa.Array) -> pa.Buffer | None:
 
 
 def offsets_of(array: pa.Array) -> pa.Buffer:
-    """Return a buffer with the list offsets: where each list starts in the flattened values, and where the last ends.
+    """Return a buffer with the offsets of the lists in the flattened values.
 
-    A null list counts as empty.
+    The buffer contains the start of each list, followed by the end of the last list. A null list is treated as an empty
+    list.
     """
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)]).buffers()[1]

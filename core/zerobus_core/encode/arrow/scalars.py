@@ -44,7 +44,7 @@ _CAST = pc.get_function("cast")
 
 
 def _to(target: pa.DataType) -> ArrayCast:
-    """Return a cast to ``target``; the cast refuses values that do not fit."""
+    """Return a function that casts an array to ``target``, and refuses values that do not fit."""
     options = pc.CastOptions.safe(target)
     return lambda array: _CAST.call([array], options)
 
@@ -108,7 +108,10 @@ def _boolean(source: pa.DataType) -> ArrayCast | None:
 
 
 def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
-    """Return the cast to STRING, VARCHAR(n) or CHAR(n), where n is in characters; None if ``source`` is not text."""
+    """Return a function that casts text to ``kind``; return None if ``source`` is not a type of text.
+
+    ``kind`` is STRING, VARCHAR(n) or CHAR(n), where n is a number of characters.
+    """
     if not (types.is_string(source) or types.is_large_string(source) or _is_string_view(source)):
         return None
     as_text = _to(pa.large_string())
@@ -165,7 +168,7 @@ def _date(source: pa.DataType) -> ArrayCast | None:
 
 
 def from_days_checked(days: pa.Array) -> pa.Array:
-    """Return the date32 array if its years are 0001 to 9999; raise UnfitArrayError otherwise."""
+    """Return the date32 array ``days``; raise UnfitArrayError unless all years are 0001 to 9999."""
     check_range(days.cast(pa.int32()), *DAY_RANGE)
     return days
 
@@ -183,7 +186,7 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
 
 
 def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
-    """Return the cast from whole numbers to the timestamp type ``kind``; None if ``unit`` is ``ns``.
+    """Return a function that casts whole numbers to the timestamp type ``kind``; return None if ``unit`` is ``ns``.
 
     ``unit`` is the unit of the numbers, which count from 1970; see ``values.epochs``.
     """
@@ -209,7 +212,10 @@ def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
 
 
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
-    """Return the cast to decimal text for a DECIMAL(p, s); None if each value has to be checked by itself."""
+    """Return a function that casts an array to decimal text for a DECIMAL(p, s).
+
+    Return None if the values of the type ``source`` have to be checked one by one.
+    """
     if types.is_decimal(source):
         # Whether 256 bits hold the digits before the point in addition to 38 digits after it.
         is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale
@@ -233,7 +239,7 @@ def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
 
 
 def value_cast(kind: DataType, rules: ConversionRules) -> ArrayCast:
-    """Return a cast that calls the exact converter for each value; it takes about a microsecond per value."""
+    """Return a function that casts an array with the exact converter; it takes about a microsecond per value."""
     convert_value = scalar_converter(kind, rules)
     is_null = null_test(kind, rules, nan_is_null=True)
     target = working_type(kind)

@@ -19,12 +19,12 @@ _NANOSECONDS = 1_000  # in a microsecond, the finest unit of Python's times
 
 
 def value_reader(array: pa.Array) -> Callable[[int], Any]:
-    """Return a function from an index to the value there, as a Python value.
+    """Return a function that takes an index and returns the array's value at this index as a Python value.
 
     The function raises ValueError or OverflowError for a value that pyarrow cannot give as an equal Python value. These
     are, for example, times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, times of day with
-    nanoseconds, and invalid UTF-8. If the year is in that range in UTC, but not in the time's own zone, the time is
-    returned in UTC (in columns of most types).
+    nanoseconds, and invalid UTF-8. A time whose year is in this range in UTC, but not in its own time zone, is returned
+    in UTC (in columns of most types).
     """
     read = partial(_read, array)
     if _FINE_TIME not in _types_in(array.type):
@@ -77,7 +77,7 @@ def _loses_digits(scalar: pa.Scalar) -> bool:
 
 
 def _unknown_zone(kind: pa.DataType) -> str | None:
-    """Return the first time zone in the type that Python does not know, or None."""
+    """Return the first time zone in ``kind`` that is unknown to Python; return None if all time zones are known."""
     for one in _types_in(kind):
         if pa.types.is_timestamp(one) and one.tz is not None:
             try:
@@ -115,9 +115,9 @@ def has_map(kind: DataType) -> bool:
 
 
 def with_pairs(value: Any, kind: DataType) -> Any:
-    """Return ``value``, which is for a column of type ``kind``, with the MAPs of Polars converted to lists of pairs.
+    """Return ``value`` with each MAP of Polars converted to a list of pairs; ``kind`` is the type of the column.
 
-    Polars stores a MAP as a list of structs of ``key`` and ``value``, which becomes a list of dicts in Python.
+    Polars stores a MAP as a list of structs with the fields ``key`` and ``value``. In Python, it is a list of dicts.
     """
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
@@ -139,10 +139,10 @@ def with_pairs(value: Any, kind: DataType) -> Any:
 
 
 def shown_value(scalar: pa.Scalar) -> Any:
-    """Return the scalar as a Python value, with text in place of values that pyarrow cannot give as Python values.
+    """Return the scalar as a Python value; values that pyarrow cannot convert to Python values become text.
 
-    Such values are, for example, times outside the years 0001 to 9999, times in an unknown time zone, which are shown
-    in UTC, times of day with nanoseconds, and invalid UTF-8, whose invalid bytes are written as ``\\xff``.
+    For example, times outside the years 0001 to 9999 and times of day with nanoseconds become text. A time in an
+    unknown time zone becomes text in UTC. In invalid UTF-8, each invalid byte becomes an escape such as ``\\xff``.
     """
     try:
         return _shown_inside(scalar) if _loses_digits(scalar) else scalar.as_py()

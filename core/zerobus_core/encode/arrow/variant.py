@@ -3,7 +3,7 @@
 The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): the metadata is a sorted list of all
 field names, and the value is a tree of typed nodes.
 
-Every digit is kept: a number that would get other digits as a double or a 64-bit integer becomes a decimal. A number
+Every digit is kept: a number becomes a decimal if neither a double nor a 64-bit integer keeps all its digits. A number
 that needs more than 38 digits is refused.
 """
 
@@ -209,7 +209,7 @@ def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
 
 
 def decoded_variant(metadata: bytes, value: bytes) -> str:
-    """Return JSON text of the value that ``encoded_variant`` encoded, to show a user which row was refused."""
+    """Return the JSON text of a VARIANT that ``encoded_variant`` encoded; an error shows this text to the user."""
     read = variant_value({"metadata": metadata, "value": value})
     return orjson.dumps(read, default=_numeral).decode()
 

@@ -36,8 +36,9 @@ def is_variant(field: pa.Field) -> bool:
 
 
 def variant_value(cell: Any) -> Any:
-    """Return the Python value of a cell, which must be a dict of ``metadata`` and ``value``, both bytes.
+    """Return the Python value of a cell.
 
+    The cell must be a dict whose keys are ``metadata`` and ``value``, and whose values are bytes.
     Raises UnfitError for any other cell, such as a shredded VARIANT, and for bytes that cannot be read: invalid bytes,
     values that are nested too deeply, and values that no Python type can hold, such as times with nanoseconds.
     """

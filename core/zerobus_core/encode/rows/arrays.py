@@ -74,14 +74,14 @@ class RowArrays:
     def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         """Return a batch of rows that are already wire values; missing members are nulls.
 
-        For values that do not fit, raises the error of ``pyarrow.array``.
+        If a value does not fit, raises the error that ``pyarrow.array`` raises.
         """
         columns = [[row.get(field.name) for row in rows] for field in self._fields]
         arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def quick_batch(self, records: Column) -> pa.RecordBatch | None:
-        """Return what ``record_batch`` returns, or None if the records need the exact walk."""
+        """Return the result of ``record_batch``; return None if the records need the exact walk."""
         if any(map(is_message, set(map(type, records)))):  # protobuf messages hold DECIMAL and VARIANT as text
             return None
         try:
@@ -157,12 +157,12 @@ class _ArrayColumn:
         self._usual, self._direct = _direct(field, self._type, plain)
 
     def array(self, values: Column, types: Collection[type]) -> pa.Array:
-        """Convert ``values``, which are as the user gave them, to an array; ``types`` is the set of their types."""
+        """Convert ``values``, which come unchanged from the rows, to an array; ``types`` is the set of their types."""
         array = self._direct(values) if self._usual.issuperset(types) else None
         return self.wire_array(self._convert(values)) if array is None else array
 
     def wire_array(self, values: Column) -> pa.Array:
-        """Convert ``values``, which are wire values, to an array."""
+        """Convert wire values to an array."""
         return pa.array(values if self._reshape is None else list(map(self._reshape, values)), self._type)
 
 

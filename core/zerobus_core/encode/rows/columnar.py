@@ -62,7 +62,7 @@ class ColumnarRecords:
 def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: Messages) -> ColumnarRecords | None:
     """Return the columnar serializer for ``messages``; None if ptars is missing or fails the check with sample rows.
 
-    Also None if the table has an ARRAY, MAP or STRUCT column: rows of such a table are encoded faster without ptars.
+    Also return None if the table has an ARRAY, MAP or STRUCT column, because its rows are encoded faster without ptars.
     """
     if any(isinstance(field.type, StructType | ArrayType | MapType) for field in fields):
         return None

@@ -65,7 +65,7 @@ class RowEncoder(ABC):
 
     @property
     def block_rows(self) -> int:
-        """The largest number of rows to pass to ``encode`` at once, which is also the largest number in a batch."""
+        """The maximum number of rows in one call of ``encode``; also the maximum number of rows in a batch."""
         return self._options.batch_rows
 
     @property
@@ -78,7 +78,10 @@ class RowEncoder(ABC):
         """Return the records of ``rows``, which are dicts of wire values; ``first_row`` is the first row's position."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        """Return ``records``, which start at position ``first_row``, without the columns that the delivery fills."""
+        """Return ``records`` without the columns that the delivery fills.
+
+        ``first_row`` is the position of the first record's row.
+        """
         return records
 
     def encode(
@@ -92,7 +95,7 @@ class RowEncoder(ABC):
         self._is_digested = on_content is not None
         rows = chunk.rows
         if not isinstance(rows, list | TupleRows):
-            raise TypeError(f"the encoder of rows was given {type(rows).__name__}")
+            raise TypeError(f"the rows of a chunk must be a list or TupleRows, not {type(rows).__name__}")
         self._filled.begin(chunk)
         runs: list[tuple[int, list[bytes]]] = [(chunk.first_row, [])]
         unfit: list[BadField] = []
@@ -137,9 +140,9 @@ class RowEncoder(ABC):
             start += len(block)
 
     def _of_tuples(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """Return the records of a block of tuples, or None if a row needs the exact walk.
+        """Return the records of a block of tuples; return None if a row needs the exact walk.
 
-        The tuples are converted to dicts only if they cannot be encoded as they are.
+        The tuples are converted to dicts only if the tuples themselves cannot be encoded.
         """
         try:
             records = self._tuple_payloads(block, first_row)
@@ -148,7 +151,7 @@ class RowEncoder(ABC):
         return self._fast(list(block), first_row) if records is None else self._within_limit(records)
 
     def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
-        """Return the records of a block, or None if a row needs the exact walk."""
+        """Return the records of a block; return None if a row needs the exact walk."""
         ways = set(map(is_message, set(map(type, block))))
         if len(ways) > 1:  # the exact walk uses the right rules for each row
             return None
@@ -163,9 +166,9 @@ class RowEncoder(ABC):
         return self._within_limit(records)
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """Return ``records``, or None if one is too large.
+        """Return ``records``; return None if one of them is too large.
 
-        Also set the number of rows of the next block: the larger the records are, the fewer rows it gets.
+        Also set the number of rows of the next block: the larger these records are, the fewer rows that block has.
         """
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
@@ -177,7 +180,7 @@ class RowEncoder(ABC):
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Return the rows of a block, with column names that differ only in case spelled as in the table.
+        """Return the rows of a block; a name that differs from a column's name only in case is replaced by that name.
 
         Return ``block`` itself if it has no unknown names, if a row is not a dict, or if two names in a row differ only
         in case.
@@ -202,7 +205,7 @@ class RowEncoder(ABC):
         return self._payloads(converted, first_row)
 
     def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """Return the records of a block, or None if the tuples must first be converted to dicts."""
+        """Return the records of a block; return None if the tuples must first be converted to dicts."""
         return None
 
     def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:

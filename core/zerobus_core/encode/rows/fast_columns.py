@@ -89,16 +89,17 @@ class RowsConverter:
 
 
 def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
-    """Return a function that returns a row's values for these names, and raises KeyError if one is missing."""
+    """Return a function that returns a row's values for these names, and raises KeyError if a name is missing."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda row: [row[name] for name in names]
 
 
 def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
-    """Return the set of types in each column; ``values`` holds the values of all rows, ``width`` values per row.
+    """Return one set per column: the types of the column's values.
 
-    Without rows, each column has an empty set.
+    ``values`` holds the values of all rows, row after row, ``width`` values per row. If there are no rows, each set is
+    empty.
     """
     if not values:
         return [frozenset[type]()] * width
@@ -122,7 +123,10 @@ def rows_as_dicts(names: frozenset[str]) -> Convert:
 
 
 def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """Return a converter for a field's values, and the types whose values need no check (None if there are none)."""
+    """Return a converter for a field's values, and the set of types whose values need no check.
+
+    The set is None if every value needs a check.
+    """
     return _column(field.type, field.nullable, rules)
 
 
@@ -137,7 +141,7 @@ class _FieldConverter:
         self._convert, self._plain = _column(field.type, field.nullable, rules)
 
     def changed_values(self, rows: Column) -> Column | None:
-        """Return this field's values in ``rows`` as wire values, or None if they already are wire values."""
+        """Return this field's values in ``rows`` as wire values; return None if all of them already are wire values."""
         name = self.name
         try:
             values = [row.get(name) for row in rows] if self._nullable else [row[name] for row in rows]
@@ -150,13 +154,16 @@ class _FieldConverter:
         return self._plain is not None and self._plain.issuperset(types)
 
     def changed(self, values: Column) -> Column | None:
-        """Return ``values`` as wire values, or None if they already are wire values."""
+        """Return ``values`` as wire values; return None if all of them already are wire values."""
         converted = self._convert(values)
         return None if converted is values else converted
 
 
 def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """Return a converter for a column, and the types whose values need no check (None if there are none)."""
+    """Return a converter for a column, and the set of types whose values need no check.
+
+    The set is None if every value needs a check.
+    """
     if isinstance(kind, StructType):
         return _struct(kind, nullable, rules), None
     if isinstance(kind, ArrayType):
@@ -171,7 +178,8 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
 def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
     """Return whether whole numbers in a column must be converted to microseconds.
 
-    This is so for a timestamp column if ``epoch_unit`` is another unit, except if the rows are protobuf messages.
+    The numbers in a timestamp column must be converted if ``epoch_unit`` is set and is not microseconds. In protobuf
+    messages, whole numbers are never converted.
     """
     is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
@@ -200,7 +208,7 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
 
 
 def _refilled(values: Column, converted: Iterable[Any]) -> Column:
-    """Return the converted values, with None wherever ``values`` has None."""
+    """Return ``values``, in which each value that is not None is replaced by the next element of ``converted``."""
     following = iter(converted)
     return [None if value is None else next(following) for value in values]
 
@@ -208,10 +216,10 @@ def _refilled(values: Column, converted: Iterable[Any]) -> Column:
 def _present(
     values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
 ) -> tuple[Column, bool]:
-    """Return the values that are not None, and whether the types of all of them are in ``usual``.
+    """Return the values that are not None, and whether ``usual`` contains the types of all these values.
 
-    If a type is not in ``usual``, the values are returned as ``normal`` converts them. Raises NeedsWalkError if a value
-    is None and the column is not nullable.
+    If ``usual`` lacks one of the types, all returned values are converted by ``normal``. Raises NeedsWalkError if a
+    value is None and the column is not nullable.
     """
     present = [value for value in values if value is not None]
     if len(present) < len(values) and not nullable:

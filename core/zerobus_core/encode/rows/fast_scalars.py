@@ -1,9 +1,11 @@
 """The fast path for a column whose values all have the usual type; ``scalars`` handles all other columns.
 
-A fast path takes the values of a column. It returns them unchanged (the same list), converted (a new list), or None if
-they need the exact converter or if one is null. It must never accept a value that the exact converter of the type
-refuses; the tests compare the two. The exceptions are invalid Unicode and, except for JSON records, integers out of
-range in INT and BIGINT columns: these are refused later, when the records are made.
+A fast path takes the values of a column. If a value is null or needs the exact converter, the fast path returns None.
+Otherwise, it returns a new list with the converted values, or the same list if no value changes.
+
+A fast path must never accept a value that the exact converter of the type refuses; the tests compare the two. There are
+two exceptions, which are refused later, when the records are made. The first is invalid Unicode. The second is integers
+out of range in INT and BIGINT columns, if the records are not JSON.
 """
 
 from __future__ import annotations
@@ -42,18 +44,21 @@ _POINT = frozenset({"."})
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """Converts a column's values. ``plain`` has the types whose values need no check; None if there are none."""
+    """Converts a column's values. ``plain`` is the set of types whose values need no check; None if all need one."""
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None
 
     def __call__(self, values: Column) -> Column | None:
-        """Return the converted values, or ``values`` itself if none changes; None if they need the exact converter."""
+        """Return the converted values, or the list ``values`` itself if no value changes.
+
+        Return None if a value is null or needs the exact converter.
+        """
         return self.run(values)
 
 
 def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
-    """Return the fast path for a scalar type, or None if every value needs the exact converter."""
+    """Return the fast path for a scalar type; return None if every value needs the exact converter."""
     if isinstance(kind, StringType):
         return _plain(_STR) if kind.length is None else FastPath(_bounded_text(kind.length))
     if isinstance(kind, DecimalType):
@@ -155,9 +160,10 @@ def _wall_clock_times(values: Column) -> Column | None:
 
 
 def _microseconds(values: Column) -> Column | None:
-    """Return the values if all are whole numbers within MICROSECOND_RANGE, and all are above or all below DOUBTFUL.
+    """Return ``values`` if they are clearly numbers of microseconds; return None otherwise.
 
-    Return None otherwise.
+    All of them must be whole numbers within MICROSECOND_RANGE. In addition, either all of them must be above the range
+    DOUBTFUL, or all of them must be below it.
     """
     if not _INT.issuperset(map(type, values)) or not _within(values, *MICROSECOND_RANGE):
         return None

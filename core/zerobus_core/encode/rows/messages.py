@@ -39,8 +39,8 @@ class Messages:
     def serialized(self, rows: list[dict[str, Any]]) -> list[bytes]:
         """Return the bytes of each row.
 
-        Raises ValueError or TypeError for fields that the type does not have, and for values that do not fit. But a
-        number that is too large for a FLOAT becomes an infinity.
+        Raises ValueError or TypeError for fields that the type does not have, and for values that do not fit. A number
+        that is too large for a FLOAT does not raise an error: it becomes an infinity.
         """
         if self._prepare is not None:
             rows = list(map(self._prepare, rows))

@@ -34,9 +34,9 @@ __all__ = ["ProtobufEncoder", "members_of"]
 class ProtobufEncoder(RowEncoder):
     """Encodes rows as serialized proto2 messages.
 
-    With ``columnar``, rows of a table without nested columns are serialized column by column if ptars is installed and
-    passes the check in the module ``columnar``. If pyarrow is not imported yet, the first rows are serialized without
-    it.
+    If ``columnar`` is True and the table has no nested columns, rows are serialized column by column with pyarrow and
+    ptars. For this, ptars must be installed and pass the check in the module ``columnar``. If pyarrow has not been
+    imported yet, the first rows are serialized without pyarrow and ptars.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ProtobufEncoder(RowEncoder):
 
 
 def members_of(message: Any) -> dict[str, Any]:
-    """Return the fields of a message that are set, as JSON-compatible wire values."""
+    """Return a message's fields as JSON-compatible wire values; leave out fields that are not set."""
     # json_format is not used: it fails for fields that are named like a method of the message, and makes text of int64.
     return {field.name: _field_value(field, value) for field, value in type(message).ListFields(message)}
 

@@ -42,7 +42,7 @@ class ExactWalk:
         self._row = self._struct(StructType(tuple(fields)))
 
     def row(self, record: Any, problems: RowProblems) -> dict[str, Any]:
-        """Return the row as a dict of wire values. Columns that are null are left out or None.
+        """Return the row as a dict of wire values. A column that is null is missing from the dict or is None in it.
 
         Values that do not fit are added to ``problems``; if there are any, the returned dict must not be used.
         """
@@ -61,8 +61,8 @@ class ExactWalk:
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
         """Return a converter that parses JSON text if ``parse_json`` is set, and refuses text otherwise.
 
-        It passes parsed text, and values that are not text, to ``convert_value``. An UnfitValue is refused. JSON's null
-        is not passed to it: ``_null_test`` finds it.
+        The converter passes parsed text, and values that are not text, to ``convert_value``. It refuses an UnfitValue.
+        Callers must handle the JSON text ``null`` themselves, with ``_null_test``.
         """
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
@@ -96,9 +96,10 @@ class ExactWalk:
         return convert
 
     def _null_test(self, kind: DataType, *, nan_is_null: bool | None = None) -> Callable[[Any], bool]:
-        """Return a function that returns whether a value stands for NULL in ``kind``.
+        """Return a function that returns whether a value stands for NULL in the type ``kind``.
 
-        If JSON text is parsed in this type, the text ``null`` does. ``nan_is_null`` defaults to what the type says.
+        If JSON text is parsed for this type, the text ``null`` stands for NULL. If ``nan_is_null`` is None, NaN stands
+        for NULL in all types except FLOAT and DOUBLE.
         """
         is_null = null_test(kind, self._rules, nan_is_null=not has_nan(kind) if nan_is_null is None else nan_is_null)
         if not (self._rules.parse_json and type(kind) in _NOUNS):
@@ -230,9 +231,10 @@ def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
 
 
 def as_list(value: Any) -> Sequence[Any] | None:
-    """Return the elements of a list, tuple, NumPy array or other sequence except text and bytes.
+    """Return the elements of a list, a tuple, a NumPy array or another sequence.
 
-    A pydantic model or a well-known protobuf message counts as its content. Returns None for anything else.
+    If ``value`` is a pydantic model or a well-known protobuf message, the elements of its content are returned. Returns
+    None for text, for bytes and for anything that is not a sequence.
     """
     if isinstance(value, list | tuple):
         return value
@@ -248,9 +250,9 @@ def as_list(value: Any) -> Sequence[Any] | None:
 
 
 def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
-    """Return the entries of a mapping or of a list of pairs (tuples); None for anything else.
+    """Return the entries of a mapping or of a list of pairs (tuples); return None for anything else.
 
-    A pydantic model or a well-known protobuf message counts as its content.
+    If ``value`` is a pydantic model or a well-known protobuf message, the entries of its content are returned.
     """
     value = dumped(value)
     if isinstance(value, Mapping) or hasattr(value, "items"):
@@ -262,7 +264,10 @@ def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
 
 
 def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool) -> str | None:
-    """Return why a null inside an array or a map is refused, or None if it is accepted."""
+    """Return the reason why a null inside an array or a map is refused; return None if the null is accepted.
+
+    ``what`` and ``holder`` are words of the reason, such as "an element" and "array".
+    """
     if not contains_null:
         return f"{what} of this {holder} cannot be null"
     if inner_nulls:
@@ -273,12 +278,12 @@ def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool
 
 
 def has_nan(kind: DataType) -> bool:
-    """Return whether NaN is a value of the type; for all other types, NaN stands for NULL."""
+    """Return whether the type is FLOAT or DOUBLE, which can store NaN. In all other types, NaN stands for NULL."""
     return isinstance(kind, PrimitiveType) and kind.kind in {Kind.FLOAT, Kind.DOUBLE}
 
 
 def json_key(key: Any) -> str:
-    """Return a map's wire key as the key of a JSON object."""
+    """Convert the wire value of a map's key to the key of a JSON object."""
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, bytes):

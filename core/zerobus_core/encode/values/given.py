@@ -14,8 +14,8 @@ __all__ = ["parsable", "unwrapped"]
 def unwrapped(value: Any) -> Any:
     """Return the value inside an Enum member, a pydantic model, a well-known protobuf message or a NumPy scalar.
 
-    Any other value, and a ``datetime64`` or ``timedelta64``, is returned unchanged. Raises UnfitError for an
-    UnfitValue, and if a model's own code fails.
+    NumPy's ``datetime64`` and ``timedelta64`` are returned unchanged, like all values of other types. Raises UnfitError
+    for an UnfitValue, and if a model's own code fails.
     """
     if isinstance(value, Enum):
         return unwrapped(value.value)

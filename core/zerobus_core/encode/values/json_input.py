@@ -13,7 +13,10 @@ __all__ = ["JsonNumber", "parsed_json"]
 
 
 class JsonNumber(Decimal):
-    """A number that has a fraction or an exponent in JSON text. FLOAT and DOUBLE columns get the nearest double."""
+    """A number that is written with a fraction or an exponent in JSON text.
+
+    FLOAT and DOUBLE columns get the nearest double.
+    """
 
 
 # The caller's own context might not trap an exponent that is out of range, and then the number would become NaN.

@@ -37,7 +37,7 @@ def json_text(value: Any) -> str:
     """Return the value as JSON text.
 
     A ``str`` becomes a JSON string; the text of an ``orjson.Fragment`` is returned if it is valid JSON. Raises
-    UnfitError if the value, or a value inside it, has no JSON form, such as NaN or bytes.
+    UnfitError if the value, or a value inside it, cannot be written as JSON; NaN and bytes, for example, cannot.
     """
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
@@ -53,9 +53,9 @@ def json_text(value: Any) -> str:
 
 
 def checked_text(value: Any) -> str:
-    """Return the JSON text of a value; text must already be JSON, and is returned unchanged.
+    """Return the JSON text of a value; if the value is text, it must already be JSON and is returned unchanged.
 
-    Raises UnfitError for text that is not JSON, and for values as ``json_text`` does.
+    Raises UnfitError for text that is not JSON, and for values that ``json_text`` refuses.
     """
     if not isinstance(value, str):
         return json_text(value)
@@ -211,9 +211,9 @@ def _members(value: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a mapping, dataclass or similar record as a dict, and a sequence such as a range as a list.
+    """Convert a mapping, dataclass or similar record to a dict, and a sequence such as a range to a list.
 
-    A pydantic model or a well-known protobuf message is returned as its content, and any other value unchanged.
+    Return the content of a pydantic model or a well-known protobuf message. Return any other value unchanged.
     """
     if isinstance(value, dict):
         return value

@@ -15,9 +15,9 @@ _FLOATS = frozenset({"float16", "float32", "longdouble", "float96", "float128"})
 def is_null(value: Any, *, nan_is_null: bool) -> bool:
     """Return whether a value stands for NULL.
 
-    None does, pandas' NaT and NA, and a NumPy ``datetime64`` or ``timedelta64`` that is NaT. If ``nan_is_null``, a
-    float that is NaN also stands for NULL, be it Python's or NumPy's of any size. ``Decimal("NaN")`` never does: it is
-    a value of databases, such as PostgreSQL's NUMERIC.
+    These values stand for NULL: None, pandas' NaT and NA, and a NumPy ``datetime64`` or ``timedelta64`` that is NaT. If
+    ``nan_is_null`` is True, NaN also stands for NULL, whether it is a Python float or a NumPy float of any size.
+    ``Decimal("NaN")`` never stands for NULL, because a database can store it, for example in PostgreSQL's NUMERIC.
     """
     if value is None:
         return True

@@ -30,7 +30,7 @@ def plain_datetime(value: datetime) -> datetime:
 
 
 def numpy_time_text(value: Any) -> str:
-    """Return the ISO 8601 text of a NumPy datetime64 or the text of a timedelta64, exactly; not for NaT.
+    """Return the exact text (ISO 8601) of a NumPy datetime64 or timedelta64, which must not be NaT.
 
     A fraction of a second has six digits, or more if ``value`` has nanoseconds.
     """

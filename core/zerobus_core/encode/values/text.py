@@ -1,8 +1,8 @@
-"""The rules for parsing text, for whole columns and for single values alike.
+"""The rules for parsing text; they are the same for whole columns and for single values.
 
-White space at the start and end is ignored, except in base64. Numerals have ASCII digits without separators; a whole
-number can end in ``.0``, as data frames write the whole numbers of a column that has nulls. Dates and times are ISO
-8601.
+White space at the start and end is ignored, except in base64. Numerals have ASCII digits without separators. A whole
+number can end in ``.0``, because data frames write whole numbers this way if the column has nulls. Dates and times are
+ISO 8601.
 
 An empty text, NA, N/A, NULL and null stand for NULL in columns of numbers, booleans, dates and times, but not in other
 columns. For example, NA in a STRING column can be the country code of Namibia.

@@ -1,4 +1,4 @@
-"""New files in a folder: which files were delivered, and which come next."""
+"""Finds the new files in a folder, and remembers which files were delivered."""
 
 from .new_files import NewFiles
 

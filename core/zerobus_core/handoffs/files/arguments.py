@@ -27,14 +27,17 @@ def _fixed_part(path: str) -> str:
 
 
 def checked_seconds(value: Any) -> float:
-    """Return ``settle`` as a float; raise ConfigurationError if it is not a number of seconds."""
+    """Return the argument ``settle`` as a float; raise ConfigurationError if it is not a number of seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**8:
         raise ConfigurationError(f"settle must be a number of seconds, at least 0, not {value!r}")
     return float(value)
 
 
 def checked_bound(name: str, value: Any) -> int | None:
-    """Return ``max_files`` or ``max_bytes``; raise ConfigurationError unless it is None or a positive whole number."""
+    """Return ``value``; raise ConfigurationError unless it is None or a positive whole number.
+
+    ``name`` is the name of the argument: ``max_files`` or ``max_bytes``.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

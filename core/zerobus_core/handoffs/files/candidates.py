@@ -3,8 +3,9 @@
 Delivered files that have changed are chosen, too, if ``on_changed`` is ``deliver``. A file that has changed since the
 folder was listed is left for a later slice.
 
-With ``in_order``, each new file has a name after those of all earlier files, and the state keeps only the last name of
-a slice. So if a file is left for a later slice, so are all files with later names.
+If ``in_order`` is True, the name of a new file must sort after the names of all earlier files, and the state keeps only
+the last name of a slice. So if a file is left for a later slice, all files with later names are left for that
+slice.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Candidate:
 def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) -> NotDelivered:
     """Return a function that finds the files whose present version was neither delivered nor released.
 
-    A released version is one that a person has excluded. With ``in_order``, every file counts as delivered unless its
-    name comes after the last delivered name.
+    A released version is one that a person has excluded. With ``in_order``, every file is treated as delivered unless
+    its name comes after the last delivered name.
     """
     released = frozenset(bytes.fromhex(entry) for entry in done["released"])
     floor = done["floor"]
@@ -79,7 +80,7 @@ def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) 
 
 
 def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candidate], list[Candidate]]:
-    """Return the new files, and the delivered files that have changed since.
+    """Return the new files, and the files that have changed since they were delivered.
 
     ``unknown`` is the function that ``not_delivered`` returned. Raises ConfigurationError for a file without a version.
     """
@@ -104,7 +105,7 @@ def settled(
 ) -> list[Candidate]:
     """Return the files whose last change was at least ``seconds`` seconds ago.
 
-    With ``in_order``, return only the files before the first one that was changed more recently.
+    With ``in_order``, stop at the first file that was changed more recently, and return only the files before it.
     """
     if not seconds or not candidates:
         return candidates
@@ -144,8 +145,8 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
     """Ask the storage about each file again, and return the files that have not changed since they were listed.
 
-    With ``in_order``, return only the files before the first one that has changed. Raises ConfigurationError if the
-    files that are left do not all have the same known format.
+    With ``in_order``, stop at the first file that has changed, and return only the files before it. Raises
+    ConfigurationError if the returned files would not all have the same known format.
     """
     frozen: list[FrozenFile] = []
     for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):

@@ -39,9 +39,9 @@ class FrozenList:
     """The released files, in the order of release, each as a pair: the file's last index in ``files``, and the file."""
 
     def without(self, path: str) -> FrozenList:
-        """Return the list without the file at ``path``, with this file recorded as released.
+        """Return a copy of the list with the file at ``path`` moved from ``files`` to ``released``.
 
-        Return the same list if the file is not in it.
+        Return this list itself if the file is not in it.
         """
         for place, file in enumerate(self.files):
             if file.path == path:
@@ -50,10 +50,10 @@ class FrozenList:
         return self
 
     def earlier(self) -> list[tuple[FrozenFile, ...]]:
-        """For each release, return all files that the list held just before it; the latest release comes first.
+        """Return, for each release, the files of the slice just before this release; the latest release comes first.
 
-        In a release, a person takes one file out of the slice. The files returned for it are this file and those that
-        were in the slice with it. Attempts before the release may have delivered them.
+        In a release, a person removes one file from the slice. The files before the release include the removed file.
+        Attempts before the release may have delivered any of these files.
         """
         lists: list[tuple[FrozenFile, ...]] = []
         files = self.files
@@ -72,7 +72,7 @@ def to_list(frozen: FrozenList) -> bytes:
 
 
 def from_list(data: bytes) -> FrozenList:
-    """Read the result of ``to_list``; raise ValueError, KeyError or TypeError if ``data`` is not such a list."""
+    """Read the result of ``to_list``; raise ValueError, KeyError or TypeError if ``data`` is not a frozen list."""
     plain: Any = json.loads(data)
     if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != ("zerobus-handoff-files", 1):
         raise ValueError("it is not a list of files in format version 1")

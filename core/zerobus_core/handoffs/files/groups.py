@@ -1,4 +1,4 @@
-"""Parts of a slice of files: which files, and which rows of large files, each worker reads."""
+"""Divides a slice of files into parts; a part lists the files, or the rows of large files, that one worker reads."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]
 def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
     """Convert the pieces of one part to the FoundFile objects that the core reads.
 
-    ``files`` are the files of the slice. If a piece's file is not among them, the piece is left out: a person has
-    released the file since the slice was split.
+    ``files`` are the files that the slice contains now. A piece is left out if its file is not one of them, because a
+    person has released this file since the slice was split.
     """
     found = {file.path: each for file, each in zip(files, found_files(place, files), strict=True)}
     return [replace(found[path], part=rows) for path, rows in pieces if path in found]

@@ -56,7 +56,9 @@ def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
     try:
         return Ledger.from_bytes(data)
     except InvalidLedgerError as error:
-        raise HandoffStateError(f"the ledger of delivered files ({name}) next to {context.shown}: {error}") from error
+        raise HandoffStateError(
+            f"the ledger of delivered files ({name}) next to {context.shown} cannot be used: {error}"
+        ) from error
 
 
 def write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:

@@ -85,10 +85,10 @@ class Ledger:
         return body + _checksum(body)
 
     def knows(self, entry: bytes) -> Known:
-        """Return ``delivered`` if the ledger has this version of the file.
+        """Return ``delivered`` if the ledger contains this version of the file.
 
-        Otherwise, return ``changed`` if the ledger has another version of the file, and ``new`` if it has none. The
-        ledger has only the last delivered version of a file.
+        Otherwise, return ``changed`` if the ledger contains another version of the file, and ``new`` if it does not
+        contain the file. For each file, the ledger contains only the version that was delivered last.
         """
         starts = self._starts
         if starts is None:
@@ -161,16 +161,19 @@ class Ledger:
         return Ledger(b"".join(pieces))
 
     def _place_of(self, path: bytes) -> int:
-        """Return the byte offset where the entry of a path is, or would be."""
+        """Return the byte offset of a path's entry.
+
+        If the path does not have an entry, return the offset at which to insert one.
+        """
         mine = self._entries
         return ENTRY_BYTES * bisect_left(
             range(len(self)), path, key=lambda number: mine[number * ENTRY_BYTES : number * ENTRY_BYTES + _HASH_BYTES]
         )
 
     def _index(self) -> list[int]:
-        """Return one byte offset for each two-byte prefix, and the offset of the end.
+        """Return, for each two-byte prefix, the byte offset at which the entries with this prefix begin.
 
-        The entries with a prefix begin at its offset.
+        The last element is the offset of the end of all entries.
         """
         firsts = bytearray(2 * len(self))
         little = sys.byteorder == "little"

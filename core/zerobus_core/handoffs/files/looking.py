@@ -27,7 +27,7 @@ _ASKING = 16
 
 
 def ask_storage(place: Location, paths: Sequence[str]) -> Iterator[Mapping[str, Any] | None]:
-    """Yield what the storage says about each file now; None for a missing file."""
+    """Yield the storage's current information about each file; yield None for a missing file."""
 
     def ask(path: str) -> Mapping[str, Any] | None:
         try:
@@ -64,7 +64,7 @@ def check_unchanged(
 ) -> None:
     """Raise FrozenFileError if files of a slice are missing, or have changed since the slice was frozen.
 
-    ``infos`` is what the storage says about the ``frozen`` files now.
+    ``infos`` holds the storage's current information about each file in ``frozen``; None for a missing file.
     """
     gone = [file.path for file, info in zip(frozen, infos, strict=True) if info is None]
     other = [
@@ -93,7 +93,7 @@ def check_unchanged(
 
 
 def changed_error(paths: Sequence[str], place: Location) -> DeliveredFileChangedError:
-    """Return the error for delivered files that have changed since."""
+    """Return the error for files whose content has changed since they were delivered."""
     return DeliveredFileChangedError(
         f"{len(paths)} {plural(len(paths), 'file')} below {shown_uri(place.root)} "
         f"{plural(len(paths), 'was', 'were')} delivered, but their content has changed since: "
@@ -109,9 +109,10 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def check_formats(place: Location, frozen: Sequence[FrozenFile], options: IngestOptions) -> None:
-    """Raise ConfigurationError unless all files have the same, known format. Call it before a slice is frozen.
+    """Raise ConfigurationError unless all files have the same, known format. Call this before a slice is frozen.
 
-    If ``options.format`` is set, it must be this format, and it is that of a file whose extension shows no format.
+    A file whose extension shows no format is assumed to have the format ``options.format``. If ``options.format`` is
+    set, all files must have this format.
     """
     chosen = None if options.format is None else format_of(options.format).name
     formats = {known_format(file.path) or chosen for file in frozen}

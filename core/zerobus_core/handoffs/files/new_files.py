@@ -46,15 +46,15 @@ _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released
 class NewFiles:
     """The files below ``path`` that were not delivered before. ``path`` is a directory or a glob on any fsspec storage.
 
-    ``settle`` is how many seconds a file must have been unchanged before it is taken: by the storage's clock if the
-    state is on the same storage, otherwise by this machine's clock. ``max_files`` and ``max_bytes`` limit one slice,
-    which has at least one file; the other files wait for the next run. ``on_changed`` says what to do about a delivered
-    file that has changed: ``fail`` (raise DeliveredFileChangedError), ``deliver`` (send all of its rows, as for a new
-    file) or ``ignore`` (send none of them).
+    A file is taken only if it has been unchanged for at least ``settle`` seconds. The storage's clock decides this if
+    the state is on the same storage; otherwise, this machine's clock decides. ``max_files`` and ``max_bytes`` limit one
+    slice, which contains at least one file; the other files wait for the next run. ``on_changed`` says what to do about
+    a delivered file that has changed: ``fail`` (raise DeliveredFileChangedError), ``deliver`` (send all of its rows, as
+    for a new file) or ``ignore`` (send none of its rows).
 
-    ``names_increase=True`` states that each new file has a name after those of all earlier files. The state then keeps
-    only the last name: a file that arrives late with a lower name is never delivered, and a delivered file that has
-    changed is not noticed.
+    ``names_increase=True`` promises that the name of each new file sorts after the names of all earlier files. Then the
+    state keeps only the last name: a file that arrives late with a lower name is never delivered, and changes to
+    delivered files are not noticed.
     """
 
     kind = "files"
@@ -101,7 +101,7 @@ class NewFiles:
         ):
             raise ConfigurationError(
                 f"the state at {context.shown} lies among the files that are delivered, and would be read as rows; "
-                "name another place"
+                "choose another place for the state"
             )
 
     def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
@@ -156,7 +156,7 @@ class NewFiles:
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
         """See SplittableSource.
 
-        The parts have about equally many bytes; large Parquet files are cut between row groups.
+        The parts have about the same number of bytes; large Parquet files are cut between row groups.
         """
         frozen = read_list(bounds, context).files
         place = self._place()
@@ -176,7 +176,7 @@ class NewFiles:
         options: IngestOptions,
         found_in: Callable[[Location, Sequence[FrozenFile]], list[FoundFile]],
     ) -> Any:
-        """Return a source for the files that ``found_in`` selects from the frozen list ``kept``; an empty list if none.
+        """Return a source for the files that ``found_in`` selects from ``kept``, or an empty list if it selects none.
 
         Raises FrozenFileError if one of the selected files is missing, has changed, or does not match the path.
         """
@@ -257,7 +257,7 @@ class NewFiles:
         if value is None:
             return None
         if not isinstance(value, str) or not value:
-            raise ConfigurationError(f"{value!r} is not the name of a file, relative to the source's directory")
+            raise ConfigurationError(f"{value!r} is not the name of a file relative to the source's directory")
         return value
 
     def between(self, start: Position, end: Position, context: Context) -> Plan:
@@ -279,7 +279,7 @@ class NewFiles:
     def release(
         self, file: str, bounds: Bounds | None, done: Position, context: Context
     ) -> tuple[Position, dict[str, Any] | None]:
-        """Exclude one version of a file from the open slice and from later ones; see ``Handoff.release``.
+        """Exclude one version of a file from the open slice and from later slices; see ``Handoff.release``.
 
         Returns the position that replaces ``done``, and facts that describe the open slice without the file. The facts
         are None if the file is not in the open slice.
