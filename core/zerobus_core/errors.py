@@ -95,7 +95,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadField:
-    """One field of a row that does not fit the table: its path, its value, the expected type, and the reason.
+    """A field that does not fit the table: its row, path and value, the type that was expected, and the reason.
 
     ``value_repr`` is a short form of the value for error messages and dead letters; it never goes into a receipt or a
     checkpoint.

@@ -1,4 +1,4 @@
-"""Casts of Arrow arrays of scalar types; see ``cast`` for the rules."""
+"""Functions that cast Arrow arrays of scalar types; see ``cast`` for the rules."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _to(target: pa.DataType) -> ArrayCast:
 
 
 class UnfitArrayError(ValueError):
-    """A value of the array does not fit; the caller has to find out which one, and why."""
+    """The error for an array with a value that does not fit; the caller has to find this value and the reason."""
 
 
 def check_range(array: pa.Array, low: int, high: int) -> None:

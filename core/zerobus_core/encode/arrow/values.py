@@ -63,7 +63,7 @@ def _types_in(kind: pa.DataType) -> Iterator[pa.DataType]:
 
 
 def _loses_digits(scalar: pa.Scalar) -> bool:
-    """Return whether ``as_py`` would cut off the nanoseconds of a time of day, at any depth."""
+    """Return whether ``as_py`` would cut off the nanoseconds of a time of day anywhere in ``scalar``."""
     if not scalar.is_valid:
         return False
     inner: Any = getattr(scalar, "value", None)

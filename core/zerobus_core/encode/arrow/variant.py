@@ -209,7 +209,10 @@ def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
 
 
 def decoded_variant(metadata: bytes, value: bytes) -> str:
-    """Return the JSON text of a VARIANT that ``encoded_variant`` encoded; an error shows this text to the user."""
+    """Return the JSON text of a VARIANT that ``encoded_variant`` encoded.
+
+    The dead letter of a row that the service refused contains this text.
+    """
     read = variant_value({"metadata": metadata, "value": value})
     return orjson.dumps(read, default=_numeral).decode()
 

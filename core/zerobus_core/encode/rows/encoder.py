@@ -175,7 +175,10 @@ class RowEncoder(ABC):
         return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
-        """Accept ``field`` in rows, although it is not a column of the table; call this method before the first row."""
+        """Accept ``field`` in rows, although it is not a column of the table.
+
+        Call this method before the first row is encoded.
+        """
         self._fields = (*self._fields, field)
         self._names_of_table.add(field.name)
 

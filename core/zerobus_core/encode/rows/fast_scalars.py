@@ -44,7 +44,10 @@ _POINT = frozenset({"."})
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """Converts a column's values. ``plain`` is the set of types whose values need no check; None if all need one."""
+    """Converts a column's values.
+
+    ``plain`` is the set of types whose values need no check. It is None if every value needs a check.
+    """
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None

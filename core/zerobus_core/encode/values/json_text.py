@@ -101,7 +101,7 @@ def _check(text: str | bytes) -> None:
 
 
 def _exact_text(value: Any) -> bytes:
-    """Return the JSON text of ``value``; slow, but takes whole numbers beyond 64 bits and keeps NumPy's nanoseconds.
+    """Return the JSON text of ``value``; slow, but accepts whole numbers beyond 64 bits and keeps NumPy's nanoseconds.
 
     Raises UnfitError if ``value`` cannot be written as JSON.
     """

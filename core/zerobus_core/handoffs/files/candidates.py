@@ -4,8 +4,7 @@ Delivered files that have changed are chosen, too, if ``on_changed`` is ``delive
 folder was listed is left for a later slice.
 
 If ``in_order`` is True, the name of a new file must sort after the names of all earlier files, and the state keeps only
-the last name of a slice. So if a file is left for a later slice, all files with later names are left for that
-slice.
+the last name of a slice. So if a file is left for a later slice, all files with later names are left for that slice.
 """
 
 from __future__ import annotations

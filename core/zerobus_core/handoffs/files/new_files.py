@@ -273,7 +273,7 @@ class NewFiles:
             candidates.append(Candidate(path=str(info["name"])[first:], info=info, size=size, listed=listed))
         frozen = confirmed(place, candidates, context, in_order=self._names_increase)
         if not frozen:
-            raise ConfigurationError(f"{place.shown} holds no file after {start!r} up to {end!r}")
+            raise ConfigurationError(f"{place.shown} holds no file after {start!r} and up to {end!r}")
         return self._planned(_NOTHING, frozen, remaining=False)
 
     def release(
