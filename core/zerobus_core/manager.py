@@ -39,9 +39,9 @@ class StreamManager:
     block ends with an exception, the wait is shorter than a second. If ``send`` fails, the delivery has failed, even if
     the caller catches the error.
 
-    Use it from one thread at a time; only ``stop`` can be called during another call. Streams are reopened, and errors
-    raised, only inside ``send`` and ``flush`` and at the end of the block. Outside of the block, ``send`` and ``flush``
-    raise ConfigurationError.
+    Use a StreamManager from one thread at a time; only ``stop`` can be called during another call. Streams are reopened
+    only inside ``send`` and ``flush`` and at the end of the block, and delivery errors are raised only there. Outside
+    of the block, ``send`` and ``flush`` raise ConfigurationError.
     """
 
     def __init__(
@@ -92,14 +92,17 @@ class StreamManager:
     def receipt(self) -> Receipt:
         """The receipt. Raises ConfigurationError unless the ``with`` block has ended without an exception."""
         if self._receipt is None:
-            raise ConfigurationError("no receipt until the with block ends without an exception", table=self._table)
+            raise ConfigurationError(
+                "there is no receipt until the with block ends without an exception", table=self._table
+            )
         return self._receipt
 
     def send(self, rows: Any) -> None:
         """Send rows in any form that ``ingest`` takes; raise an error if the delivery fails.
 
-        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first call. The
-        kinds are Python rows and Arrow data, each with or without text that is parsed (as from CSV files).
+        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first call.
+        There are four kinds: Python rows, Python rows whose text is parsed (such as those of CSV files), Arrow data,
+        and Arrow data whose text is parsed.
         """
         schema = self._schema_inside()
         with self._work():
@@ -117,10 +120,11 @@ class StreamManager:
                 self._delivery.flush()
 
     def stop(self) -> None:
-        """Make a running call, or a later one that sends or waits, raise IngestInterruptedError within a second.
+        """Stop the delivery: a running call, or the next call that sends or waits, raises IngestInterruptedError.
 
-        A call that waits for rows from the caller's own code can be interrupted only in the main thread; elsewhere it
-        raises when the next row comes. Any thread or signal handler can call ``stop``.
+        A running call raises the error within a second. But if it waits for rows from the caller's own code, it can be
+        interrupted only in the main thread; in other threads, it raises the error when the next row comes. Any
+        thread or signal handler can call ``stop``.
         """
         self._stop.set()
 
@@ -156,7 +160,7 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """Run one call inside the ``with`` block; if the call raises, mark the delivery as failed: rows are missing.
+        """Guard one call, such as ``send``: if it raises, mark the delivery as failed, because rows are missing.
 
         The delivery stays failed even if the caller catches the error. The delivery also fails if a second call starts
         before the first has returned: in another thread, or in the user's iterator that is producing the rows.

@@ -1,8 +1,8 @@
 """Masks secrets in the texts of servers and libraries, before anybody can read these texts.
 
-The masked secrets are the client secret (plain and in its encoded forms; not one shorter than six characters), the
-credentials after ``Bearer`` or ``Basic``, JSON Web Tokens, Databricks' own tokens (such as ``dapi…``), and the values
-of the JSON and form fields that OAuth defines as secrets.
+The masked secrets are the client secret (plain and in its encoded forms), the credentials after ``Bearer`` or
+``Basic``, JSON Web Tokens, Databricks' own tokens (such as ``dapi…``), and the values of the JSON and form fields that
+OAuth defines as secrets. A client secret that is shorter than six characters is not masked.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Mask:
         return text
 
     def cause(self, error: BaseException) -> BaseException:
-        """Return the error with the secrets in its chain of causes masked.
+        """Mask the secrets in ``error`` and in its chain of causes, and return the masked error.
 
         A ZerobusIngestError keeps its class and gets a masked message; any other error that holds a secret is replaced
         by a ForeignError.

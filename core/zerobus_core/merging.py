@@ -21,16 +21,17 @@ _SUMS = (
 
 
 def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
-    """Merge ``receipts`` into one; each is a Receipt or the result of ``Receipt.as_dict``.
+    """Merge ``receipts`` into one receipt; each item is a Receipt or the result of ``Receipt.as_dict``.
 
     The numbers of rows, bytes, batches, streams and reconnects are added up, so the merged receipt accounts for the
-    rows of all shards. ``duration_s`` is the time from the first start to the last end. ``ack_latency_s`` has the mean
-    of the shards' medians, weighted by their numbers of batches, and the highest p95 and maximum of any shard.
-    ``shards`` is the number of deliveries, and ``slowest_shard_s`` is the duration of the slowest shard.
+    rows of all shards. ``duration_s`` is the time from the first start to the last end. In ``ack_latency_s``, ``p50``
+    is the mean of the shards' medians, weighted by each shard's number of batches; ``p95`` and ``max`` are the highest
+    values of any shard. ``shards`` is the number of deliveries, and ``slowest_shard_s`` is the duration of the slowest
+    shard.
 
-    Raises ConfigurationError if ``receipts`` is empty, is for several tables, has two receipts for one shard, or has an
-    item that is not a complete receipt. Raises ShardsMissingError if shards of ``split_source`` have no receipt; the
-    error names these shards.
+    Raises ConfigurationError if ``receipts`` is empty, is for several tables, contains two receipts for one shard, or
+    contains an item that is not a complete receipt. Raises ShardsMissingError if shards of ``split_source`` have no
+    receipt; the error lists these shards.
     """
     every = [_receipt(one) for one in receipts]
     if not every:
@@ -89,8 +90,8 @@ def _receipt(given: Any) -> Receipt:
 def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or if some shards of a split have receipts and others have none.
 
-    If the user's own code read a shard, its receipt does not name the shard. Each such receipt counts as the receipt of
-    one missing shard.
+    If the user's own code read a shard, the receipt does not say to which shard it belongs. Each receipt of this kind
+    is treated as the receipt of one of the missing shards.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:

@@ -1,4 +1,4 @@
-"""Imports of optional libraries; the error for a missing one says what to install."""
+"""Imports optional libraries; if a library is missing, the error says what to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["require_calamine", "require_fastavro", "require_pyarrow"]
 def require_pyarrow(what: str) -> Any:
     """Import and return pyarrow.
 
-    If pyarrow is missing, raises a ConfigurationError that says that ``what``, such as "reading a.csv", needs it.
+    Raises ConfigurationError if pyarrow is missing. The message begins with ``what``, which is the action that needs
+    pyarrow, for example "reading a.csv".
     """
     return _required("pyarrow", what, "pyarrow", "'zerobus-orchestration[arrow]'")
 

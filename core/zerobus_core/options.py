@@ -213,7 +213,9 @@ class IngestOptions:
         if len(set(names.values())) < len(names):
             raise self._option_error("rename", "a mapping that gives each column a different name")
         if both := sorted(set(names) & set(self.drop)):
-            raise self._option_error("rename", f"without {', '.join(both)}, which drop leaves out")
+            raise self._option_error(
+                "rename", f"a mapping that does not rename {', '.join(both)} (left out by the option drop)"
+            )
         object.__setattr__(self, "rename", dict(names))
 
     def _check_columns(self) -> None:
@@ -226,11 +228,16 @@ class IngestOptions:
             if problem is not None:
                 raise self._option_error(name, problem)
         if both := sorted(set(self.select) & set(self.drop)):
-            raise self._option_error("select", f"without {', '.join(map(repr, both))}, which drop leaves out")
+            raise self._option_error(
+                "select", f"a list that does not contain {', '.join(map(repr, both))} (left out by the option drop)"
+            )
         if self.select and (others := sorted(set(self.rename or ()) - set(self.select))):
-            raise self._option_error("rename", f"without {', '.join(map(repr, others))}, which select leaves out")
+            raise self._option_error(
+                "rename",
+                f"a mapping that does not rename {', '.join(map(repr, others))} (left out by the option select)",
+            )
         if self.transform_version is not None and self.transform is None:
-            raise self._option_error("transform_version", "left out if there is no transform")
+            raise self._option_error("transform_version", "omitted if there is no transform")
         if self.extra_columns == RESCUE and self.record_format not in {"auto", "json"}:
             raise self._option_error("record_format", '"json" or "auto" if extra_columns="rescue"')
         if self.constants is not None:
@@ -254,7 +261,7 @@ class IngestOptions:
         if self.on_bad_record == "dead_letter" and not self.dead_letter_uri:
             raise self._option_error("dead_letter_uri", 'a path or URI when on_bad_record="dead_letter"')
         if self.dead_letter_uri and self.on_bad_record != "dead_letter":
-            raise self._option_error("dead_letter_uri", 'left out unless on_bad_record="dead_letter"')
+            raise self._option_error("dead_letter_uri", 'omitted unless on_bad_record="dead_letter"')
 
     def _check_delivery_columns(self) -> None:
         columns = self.delivery_columns
@@ -271,6 +278,7 @@ class IngestOptions:
         other = {*(self.delivery_columns or {}).values(), *(self.constants or {})}
         if both := sorted(other & set(self.metadata_columns.values())):
             raise self._option_error(
-                "metadata_columns", f"without {', '.join(map(repr, both))}, which another option fills"
+                "metadata_columns",
+                f"a mapping without columns that another option fills ({', '.join(map(repr, both))})",
             )
         object.__setattr__(self, "metadata_columns", dict(self.metadata_columns))

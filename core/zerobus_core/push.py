@@ -47,22 +47,22 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 ) -> Receipt:
     """Deliver all of ``records`` to ``table`` ("catalog.schema.table") and return once every row is durable.
 
-    ``records`` can have any form that docs/sources.md lists. ``options`` can also be a mapping of the fields of
-    IngestOptions, and ``checkpoint`` can also be the path or URI of a file.
+    ``records`` can have any form that docs/sources.md lists. ``options`` can also be a mapping from the names of
+    options to their values, and ``checkpoint`` can also be the path or URI of a file.
 
     A checkpoint belongs to one delivery. A later call with the same checkpoint sends only the missing rows, provided
-    that the table, schema, source and epoch are the same, and that the rows to skip are those that were delivered. If
-    those rows have changed, a source that can be read again is sent from its first row; any other source raises
-    SourceChangedError, and the next call starts over.
+    that the table, schema, source and epoch are the same, and that the delivered rows have not changed in the
+    source. If they have changed, a source that can be read again is sent from its first row; for any other source,
+    SourceChangedError is raised, and the next call starts over.
 
     ``on_progress`` is called in this thread, at most every 0.5 s, and once more if the delivery succeeds. If any thread
     sets ``stop``, or a signal handler raises, the call raises within a second (IngestInterruptedError for ``stop``). In
     the main thread (not on Windows), ``stop``, signals and ``timeout`` can also interrupt a source that waits for its
     rows; in other threads they take effect when the source yields its next row.
 
-    Blocks, but never inside a native call of the SDK. Raises a ZerobusIngestError that carries the table and the
-    counts; returns a receipt only if every row is durable, in the dead-letter file, or filtered by ``transform``.
-    Exceptions of the source or of a signal handler are passed on.
+    Blocks, but never inside a native call of the SDK. Returns a receipt only if every row is durable, in the
+    dead-letter file, or filtered by ``transform``. Otherwise, raises a ZerobusIngestError that has the table and the
+    counts. Exceptions that the source or a signal handler raises are passed on.
     """
     workspace, table, options = workspace_argument(workspace), table_argument(table), options_argument(options)
     controls = Controls(stop=stop_argument(stop), on_progress=hook_argument("on_progress", on_progress))
@@ -109,7 +109,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
     """Return the facts that decide whether rows can be skipped.
 
-    Computing digests takes time, so it is done only if the fingerprint does not cover the content of the rows.
+    Digests of rows take time, so they are computed only for a fingerprint that does not cover the content of the rows.
     """
     is_known = fingerprint is None or source.is_content_known
     return SourceFacts(

@@ -15,7 +15,8 @@ END = 2**63 - 1
 class RowRanges:
     """A set of row positions, kept as sorted, disjoint, non-touching half-open ranges ``(start, stop)``.
 
-    Adding takes O(log n) to find the place, and anywhere but at the end O(n) to insert. Not safe for concurrent use.
+    ``add`` takes O(log n) to find the place, and then O(1) to insert at the end or O(n) to insert anywhere else. Not
+    safe for concurrent use.
     """
 
     __slots__ = ("_count", "_starts", "_stops")

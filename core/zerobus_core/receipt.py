@@ -16,11 +16,11 @@ __all__ = ["AckLatency", "Progress", "ProgressLog", "Receipt", "notes_on"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckLatency:
-    """The time in seconds from giving a batch to a stream until the SDK reported the acknowledgement of the batch.
+    """The time, in seconds, from when a batch is given to a stream to when the SDK reports its acknowledgement.
 
-    ``p50`` and ``p95`` are estimated from a random sample of up to 4,096 batches; ``max`` is that of all acknowledged
-    batches. The acknowledgement is timed in the thread that gets it from the SDK, so a busy caller does not increase
-    the times. A batch that was sent again is timed from its last send.
+    ``p50`` and ``p95`` are estimated from a random sample of up to 4,096 batches; ``max`` is the longest time of all
+    acknowledged batches. The acknowledgement is timed in the thread that gets it from the SDK, so a busy caller does
+    not increase the times. A batch that was sent again is timed from its last send.
     """
 
     p50: float = 0.0
@@ -127,7 +127,8 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
 class Progress:
     """The progress of a delivery.
 
-    Passed to ``on_progress`` at most every 0.5 s, and once more if the delivery succeeds, in the caller's thread.
+    ``on_progress`` is called with this object, in the caller's thread: at most every 0.5 s, and once more if the
+    delivery succeeds.
     """
 
     table: str
@@ -156,15 +157,15 @@ class Progress:
 
     @property
     def is_connecting(self) -> bool:
-        """Whether no stream is open and no row was acknowledged so far, as while the first stream is being opened."""
+        """Whether no stream is open and no row was acknowledged so far, for example while the first stream opens."""
         return self.streams == 0 and self.rows_acked == 0
 
 
 class ProgressLog:
     """An ``on_progress`` function that writes a line every ``interval`` seconds of the delivery.
 
-    ``write`` is called like a logger's method: with a format string and its arguments. Exceptions of ``write`` are
-    passed on to the delivery, which logs them.
+    ``write`` is called like a logger's method: with a format string and its arguments. Exceptions that ``write``
+    raises are passed on to the delivery, which logs them.
     """
 
     def __init__(self, write: Callable[..., object], *, interval: float) -> None:

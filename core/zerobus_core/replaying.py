@@ -35,13 +35,13 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
 ) -> Receipt:
     """Send the rows that the dead-letter file at ``dead_letter_uri`` holds now, and return the receipt.
 
-    Only dead letters for ``table`` are sent; without ``table``, the file must hold dead letters for a single table. The
-    file is not changed: another call sends the rows again, unless both calls have the same ``checkpoint``. Rows that
-    still do not fit make the call fail, or go to another dead-letter file if ``options`` names one. The whole file is
-    held in memory.
+    Only dead letters for ``table`` are sent. If ``table`` is None, the file must hold dead letters for a single table.
+    The file is not changed: another call sends the rows again, unless both calls have the same ``checkpoint``. If
+    ``options`` has a ``dead_letter_uri``, which must be another file, rows that still do not fit are written there;
+    otherwise they make the call fail. The whole file is held in memory.
 
-    Raises ConfigurationError if the file is missing or is not a dead-letter file, and everything that ``ingest``
-    raises.
+    Raises ConfigurationError if the file is missing or is not a dead-letter file. Also raises all errors that
+    ``ingest`` raises.
     """
     chosen = replay_options(options_argument(options), dead_letter_uri)
     if table is None:
@@ -59,7 +59,7 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
 def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
     """Return the options with ``parse_text`` set, because dead letters hold dates, times and decimals as text.
 
-    Raises ConfigurationError if the options name the file at ``dead_letter_uri`` for new dead letters.
+    Raises ConfigurationError if the options would write new dead letters to the file at ``dead_letter_uri``.
     """
     if options.dead_letter_uri is not None and options.dead_letter_uri == dead_letter_uri:
         raise ConfigurationError(

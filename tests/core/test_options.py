@@ -40,7 +40,7 @@ SECONDS = "a number of seconds above 0"
         ("max_bad_records", 1.5, "a whole number of rows, a share below 1 (float), or None for no limit"),
         ("max_bad_records", -1, "a whole number of rows, a share below 1 (float), or None for no limit"),
         ("dead_letter_uri", Path("bad.jsonl"), "text, or None"),
-        ("dead_letter_uri", "bad.jsonl", 'left out unless on_bad_record="dead_letter"'),
+        ("dead_letter_uri", "bad.jsonl", 'omitted unless on_bad_record="dead_letter"'),
         ("source_version", 20260101, "text, or None"),
         ("source_version", date(2026, 1, 1), "text, or None"),
         ("parse_text", "no", "True or False"),
@@ -55,7 +55,7 @@ SECONDS = "a number of seconds above 0"
         ("extra_columns", None, '"error", "drop", "variant:COLUMN" or "rescue"'),
         ("transform", "my_rows.clean", 'a function of one row, or "package.module:function"'),
         ("transform", 5, 'a function of one row, or "package.module:function"'),
-        ("transform_version", "1", "left out if there is no transform"),
+        ("transform_version", "1", "omitted if there is no transform"),
         ("metadata_columns", {"size": "a"}, "{'ingested_at': column, 'file_name': column, 'file_path': column, "),
         ("metadata_columns", {"file_name": "a", "file_path": "a"}, METADATA),
         ("metadata_columns", {}, METADATA),
@@ -71,9 +71,9 @@ def test_an_option_that_cannot_be_is_refused_by_name(name: str, value: Any, expe
 
 
 def test_options_for_columns_do_not_contradict_each_other() -> None:
-    with pytest.raises(ConfigurationError, match="IngestOptions.select must be without 'a', which drop leaves out"):
+    with pytest.raises(ConfigurationError, match="IngestOptions.select must be a list that does not contain 'a'"):
         IngestOptions(select=["a", "b"], drop=["a"])
-    with pytest.raises(ConfigurationError, match="IngestOptions.rename must be without 'c', which select leaves out"):
+    with pytest.raises(ConfigurationError, match="IngestOptions.rename must be a mapping that does not rename 'c'"):
         IngestOptions(select=["a", "b"], rename={"c": "d"})
 
 

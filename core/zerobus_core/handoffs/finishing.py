@@ -53,9 +53,10 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
 
 
 def note_redelivery(keeper: StateKeeper, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
-    """Record in the state that a finished slice was sent again; return facts for the receipt.
+    """Update the state to record that a finished slice was sent again; return facts for the receipt.
 
-    ``chain`` is the chain of attempts that sent the slice (see Owner). Also removes the checkpoints of this redelivery.
+    ``chain`` is the chain of attempts (see Owner) that sent the slice again. Also removes the checkpoints of this
+    redelivery.
     """
     keeper.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=keeper.now()))
     for part in {past.id, *part_ids(past)}:
@@ -76,8 +77,8 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
 def _after_finish(keeper: StateKeeper, state: State) -> None:
     """Call the source's ``after_finish``, and save the position that it returns.
 
-    The position is not saved if another run has opened a slice or changed ``done`` since. An error is only logged,
-    because the rows are already durable; the next run calls ``after_finish`` again.
+    The position is not saved if another run has opened a slice or changed ``done`` since ``state`` was saved. An error
+    is only logged, because the rows are already durable; the next run calls ``after_finish`` again.
     """
     try:
         instead = keeper.source.after_finish(state.done)

@@ -66,7 +66,7 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
 def look(keeper: StateKeeper) -> dict[str, Any]:
     """Return a dict that says whether there is something to deliver now; does not change the state.
 
-    ``is_new`` is True if a slice is open (also if another run is delivering it), or if a new slice could be frozen.
+    ``is_new`` is True if a slice is open (even if another run is delivering it), or if a new slice could be frozen.
     """
     _, state = keeper.load()
     start, notes = keeper.source.shown(state.done), dict[str, Any]()
@@ -88,7 +88,7 @@ def _last_delivered(state: State) -> PastSlice | None:
 def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
     """Call the source's ``after_finish`` for the last slice, and save the position that it returns.
 
-    This is needed if the run that finished the slice ended before it could do the same, or failed to do it.
+    This is needed if the run that finished the slice ended before it called ``after_finish``, or if that call failed.
     """
     instead = keeper.source.after_finish(state.done)
     if instead is None:
@@ -107,9 +107,10 @@ def _planned(keeper: StateKeeper, text: str | None, state: State) -> tuple[Plan 
 
 
 def _begun(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
-    """Save a first state if none is stored; return the stored text and its State.
+    """If no state is stored yet, save the first one; return the stored text and its State.
 
-    This must happen before files are stored next to the state, because files without a state look like a lost state.
+    The state must be saved before files are stored next to it, because files without a state are treated as a sign
+    that the state was lost.
     """
     if text is not None:
         return text, state

@@ -1,4 +1,4 @@
-"""A handoff: delivers to a table, slice by slice, what is new in a source since the last run."""
+"""``Handoff``, which delivers everything that is new in a source to a table, slice by slice."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _log = logging.getLogger("zerobus_core")
 
 
 class Handoff:
-    """Delivers to ``table`` what is new in ``source``, and records in ``state`` what was delivered.
+    """Delivers everything that is new in ``source`` to ``table``; ``state`` remembers what was delivered.
 
-    ``state`` is the path or URI of a file, or a StateStore. ``name`` names the handoff; it defaults to the name of the
-    state's file without ``.json`` or ``.handoff``, and is required for any other store. ``owner`` identifies the run
-    that delivers; its ``key`` must be the same in every attempt of a run. By default, each Handoff object counts as a
-    run of its own, so build a new object for each run.
+    ``state`` is the path or URI of a file, or a StateStore. ``name`` is the handoff's name. It defaults to the name of
+    the state's file, from which the ending ``.json`` or ``.handoff`` is removed. For a store that is not a file,
+    ``name`` is required. ``owner`` identifies the run that delivers; its ``key`` must be the same in every attempt of a
+    run. By default, each Handoff object is treated as a separate run, so build a new object for each run.
 
     ``run`` does everything. To do it step by step, call ``freeze``, ``deliver`` and ``finish``. To deliver a slice in
-    several processes, call ``split`` in one process, ``deliver_shard`` in many, and ``finish_shards`` in one. Call all
-    methods of an object from one thread; they block.
+    several processes, call ``split`` in one process, ``deliver_shard`` in many, and ``finish_shards`` in one. All
+    methods block. Call all methods of one object from the same thread.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery needs, everything by name
@@ -96,7 +96,7 @@ class Handoff:
 
     @property
     def is_own(self) -> bool:
-        """Whether this run opened its slice itself; False if it took the slice over from another run, or has none."""
+        """Whether this run opened its slice itself; False if it took over another run's slice or has no slice."""
         if self._past is not None:
             return True
         return self._slice is not None and self._slice.opened_by == self._kept.owner.key
@@ -104,10 +104,15 @@ class Handoff:
     def freeze(self) -> Bounds | None:
         """Return the slice that this run must deliver; None if nothing is new.
 
-        This is the first of the following that exists: the slice that this run opened before, even if it is finished;
-        the open slice of another run, which this run takes over; a new slice. The slice is saved in the state before
-        this method returns. Raises HandoffBusyError if another run still holds the open slice, and SliceForgottenError
-        if this run's own slice was delivered or skipped so long ago that the state no longer has it.
+        The slice is the first of these that exists:
+
+        1. the slice that this run opened before, even if that slice is already finished
+        2. the open slice of another run; this run takes over the slice
+        3. a new slice
+
+        The slice is saved in the state before this method returns. Raises HandoffBusyError if another run still holds
+        the open slice, and SliceForgottenError if this run's own slice was delivered or skipped so long ago that the
+        state no longer contains it.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
@@ -142,7 +147,7 @@ class Handoff:
         """Send the rows of the slice that ``freeze`` returned, and return when all of them are durable.
 
         Nothing is sent if ``freeze`` returned None, or if the slice was already delivered or skipped. But if a person
-        has asked for the run of a delivered slice again, by clearing a task, all rows of the slice are sent again.
+        asks for the run again, by clearing its task, all rows of the run's delivered slice are sent again.
         """
         with naming_table(self._kept.table):
             if self._past is not None:
@@ -179,10 +184,11 @@ class Handoff:
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:
-        """Return whether nothing is left to send of a finished slice.
+        """Return True if a finished slice does not have to be sent again.
 
-        This is so if a person skipped the slice, or if this chain of attempts opened it or has sent it again. A chain
-        is a run's attempts and automatic retries, up to the point where a person asks for the run again.
+        It does not have to be sent again if a person skipped it, or if this chain of attempts opened it or has already
+        sent it again. A chain consists of a run's first attempt and its automatic retries. When a person asks for the
+        run again, a new chain begins.
         """
         chains = {past.chain, *(again.chain for again in past.redeliveries)}
         return past.outcome == "skipped" or self._kept.owner.chain in chains
@@ -216,13 +222,13 @@ class Handoff:
     def split(self, n: int) -> list[dict[str, Any]]:
         """Freeze a slice, as ``freeze`` does, and divide it into at most ``n`` shards; return the shards.
 
-        The list is empty if nothing is new, or if nothing is left to send of this run's slice.
+        The list is empty if nothing is new, or if no row of this run's slice has to be sent.
 
-        Each shard is a dict of JSON-compatible values, a few hundred bytes in size, for ``deliver_shard`` in any
+        Each shard is a dict of JSON-compatible values, a few hundred bytes in size. Pass it to ``deliver_shard`` in any
         process that builds the same handoff. After the split, every run delivers the slice in these shards only
         (docs/fan_out.md). A slice that was already split keeps its shards. If rows of the slice may have been sent
-        before the split, the whole slice becomes a single shard. Raises ConfigurationError for NewItems, and if ``n``
-        is not a whole number from 1 to 1,000; HandoffBusyError if another run holds the open slice.
+        before the split, the whole slice becomes a single shard. Raises ConfigurationError if the source is NewItems,
+        or if ``n`` is not a whole number from 1 to 1,000. Raises HandoffBusyError if another run holds the open slice.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -241,10 +247,10 @@ class Handoff:
     def deliver_shard(self, shard: Mapping[str, Any]) -> Receipt:
         """Send the rows of one shard that ``split`` returned, and return when all of them are durable.
 
-        Nothing is sent if the slice is already finished, unless ``split`` returned the shard to send the slice again.
-        Reads the state but never writes it. Each shard has a checkpoint next to the state, from which another attempt
-        resumes. Raises HandoffBusyError if another run has taken over the slice, and SliceForgottenError if the slice
-        was abandoned or is no longer in the state.
+        Nothing is sent if the slice is already finished, unless ``split`` was called to send a finished slice again.
+        Reads the state but never writes it. Each shard has its own checkpoint next to the state; another attempt
+        resumes from this checkpoint. Raises HandoffBusyError if another run has taken over the slice, and
+        SliceForgottenError if the slice was abandoned or is no longer in the state.
         """
         with naming_table(self._kept.table):
             plain = shards.checked(self._kept, shard)
@@ -264,11 +270,12 @@ class Handoff:
     def finish_shards(self, receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
         """Check that every shard of the slice is durable, and advance the state; return one receipt for all shards.
 
-        The state does not advance if the slice was already finished. ``receipts`` holds what ``deliver_shard``
-        returned for each shard, or its ``as_dict()``. Raises ShardsMissingError, which names each shard that has no
-        receipt or whose receipt does not account for all of its rows, and ConfigurationError if ``receipts`` holds
-        other values, or two complete receipts for one shard. If ``receipts`` is empty, the receipt says that nothing
-        was new; but if this run has an open slice, its shards are missing.
+        The state does not advance if the slice was already finished. ``receipts`` contains one item for each shard: the
+        receipt that ``deliver_shard`` returned, or its ``as_dict()``. Raises ShardsMissingError if a shard has no
+        receipt, or if its receipt does not account for all of its rows; the error lists these shards. Raises
+        ConfigurationError if an item is not the receipt of one of these shards, or if a shard has two complete
+        receipts. If ``receipts`` is empty, the returned receipt says that nothing was new; but if this run has an open
+        slice, ShardsMissingError is raised.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -290,15 +297,15 @@ class Handoff:
             return replace(receipt, handoff=facts)
 
     def run(self, *, on_busy: str = "fail") -> Receipt:
-        """Deliver the slice that another run left unfinished, if there is one, and then what is new.
+        """Deliver the slice that another run left unfinished, if there is one; after that, deliver what is new.
 
         If this run has already opened a slice, in this or an earlier attempt, only that slice is delivered.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
         returns a receipt without rows, and ``wait`` waits, but raises HandoffBusyError after ``options.timeout``
-        seconds. After this call has delivered an unfinished slice, another run can open the next one; then ``fail`` and
-        ``skip`` both return the receipt for the delivered slice. If another run holds the open slice,
-        ``handoff["busy"]`` in the receipt is the message of the HandoffBusyError.
+        seconds. If another run opens the next slice after this call has delivered an unfinished one, ``fail`` and
+        ``skip`` both return the receipt for the delivered slice. If this method returns a receipt while another run
+        holds the open slice, ``handoff["busy"]`` in the receipt is the message of the HandoffBusyError.
         """
         receipts: list[Receipt] = []
         try:
@@ -330,7 +337,7 @@ class Handoff:
     def look(self) -> dict[str, Any]:
         """Return a dict that says whether there is something to deliver now; does not change the state.
 
-        ``is_new`` is True if a slice is open (also if another run is delivering it), or if a new slice could be frozen.
+        ``is_new`` is True if a slice is open (even if another run is delivering it), or if a new slice could be frozen.
         """
         with naming_table(self._kept.table):
             return look(self._kept)
@@ -351,14 +358,15 @@ class Handoff:
         ``to`` can also be the id of a slice in the history: then that slice and everything after it are new again. With
         None, everything is new again (for NewRows and NewItems: everything after ``initial``). For NewFiles without
         ``names_increase``, ``to`` can only be an id or None. Rows that are already in the table stay there. An open
-        slice is abandoned. Raises HandoffBusyError if another run holds it.
+        slice is abandoned. Raises HandoffBusyError if another run holds the open slice.
         """
         repairs.rewind(self._kept, to)
 
     def skip(self, slice_id: str) -> None:
-        """Give up the open slice: later runs do not send its missing rows. The slice moves to the history.
+        """Give up the open slice and move it to the history; later runs do not send its missing rows.
 
-        Raises SliceForgottenError if ``slice_id`` is not the open slice, and HandoffBusyError if another run holds it.
+        Raises SliceForgottenError if ``slice_id`` is not the id of the open slice, and HandoffBusyError if another run
+        holds the open slice.
         """
         repairs.skip(self._kept, slice_id)
 
@@ -367,29 +375,29 @@ class Handoff:
 
         Rows that the dead run may have sent are counted in the next run's ``rows_resent``. If the run is still alive,
         it loses the slice as soon as another run takes it over. Raises SliceForgottenError if no slice is open, or if
-        ``slice_id`` is another one.
+        ``slice_id`` is not the id of the open slice.
         """
         repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
         """Exclude one version of a file from the open slice and from later ones.
 
-        If the file is in the open slice, it is taken out, and the version in the slice is excluded; otherwise the
-        present version is. Use this for a damaged file that would make the slice fail forever, and for a delivered file
-        that has changed. The state remembers the last 1,000 released versions, unless a rewind removes them.
-        ``deliver_between`` ignores releases.
+        If the file is in the open slice, the file is removed from the slice, and the version that was in the slice is
+        excluded. Otherwise, the file's present version is excluded. Use this for a damaged file that would make the
+        slice fail forever, and for a delivered file that has changed. The state remembers the last 1,000 released
+        versions, unless a rewind removes them. ``deliver_between`` ignores releases.
 
-        With ``slice_id``, only a file in that slice can be released: raises SliceForgottenError if the slice is no
-        longer open, and ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no
-        files, and for a file that is neither in the open slice nor in the storage.
+        With ``slice_id``, only a file in that slice can be released: SliceForgottenError is raised if the slice is no
+        longer open, and ConfigurationError if the file is not in the slice. Raises ConfigurationError if the source has
+        no files, or if the file is neither in the open slice nor in the storage.
         """
         repairs.release(self._kept, file, slice_id=slice_id)
 
     def deliver_between(self, start: Any, end: Any) -> Receipt:
-        """Deliver what comes after ``start``, up to and including ``end``, without changing the state.
+        """Deliver everything after ``start``, up to and including ``end``; does not change the state.
 
-        If the call is interrupted, another call with the same bounds continues the delivery; if the rows that are
-        already durable have changed, it starts over. The receipt counts all rows in ``rows_redelivered``.
+        If the call is interrupted, another call with the same bounds continues the delivery. If the rows that are
+        already durable have changed, the delivery starts over. The receipt counts all rows in ``rows_redelivered``.
         """
         with naming_table(self._kept.table):
             return self._sender.send_between(start, end)

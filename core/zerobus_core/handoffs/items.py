@@ -34,9 +34,9 @@ class NewItems(IntervalSource):
     returns ``(records, upto)``: all records after the token ``since``, and the token at which these records end. In the
     first run, ``since`` is ``initial``. If ``upto`` equals ``since`` or is None, nothing is new. ``upto`` is written to
     the state before the first record is sent. Every later attempt of the slice calls ``fetch(since, upto)`` and must
-    get the same records and the same ``upto``. The records are compared, by a digest, with those that are already
-    durable; if they differ, the slice is sent from its beginning (by the next attempt, if the records can be read only
-    once). Tokens are JSON values; records can have any form that ``ingest`` takes.
+    get the same records and the same ``upto``. A digest shows whether the records equal those that are already durable.
+    If they differ, the slice is sent from its beginning: by the same attempt if the records can be read again,
+    otherwise by the next attempt. Tokens are JSON values; records can have any form that ``ingest`` takes.
 
     ``repeatable=False`` states that the API cannot return the same records again. Every attempt then sends the whole
     slice, and ``rows_resent`` in the receipt counts the repeated rows. ``commit(upto)`` is called when every record is
@@ -56,7 +56,7 @@ class NewItems(IntervalSource):
     ) -> None:
         """Build the source.
 
-        ``initial`` is the first run's ``since``; ``source_name`` defaults to the function's name.
+        ``initial`` is the value of ``since`` in the first run. ``source_name`` defaults to the name of ``fetch``.
         """
         if not callable(fetch) or (commit is not None and not callable(commit)):
             raise ConfigurationError("fetch must be a function fetch(since, upto), and commit a function commit(upto)")

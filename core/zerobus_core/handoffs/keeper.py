@@ -1,4 +1,4 @@
-"""Reads, checks and changes the state of one handoff, which other runs can write at the same time."""
+"""Reads, checks and changes the state of one handoff; other runs can write this state at the same time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows
 class StateKeeper:
     """Reads and changes the state of one handoff for one owner.
 
-    Errors of the store are passed on, except by the methods that only log them.
+    The methods pass on errors of the store, unless a method's docstring says that errors are only logged.
     """
 
     name: str
@@ -78,11 +78,11 @@ class StateKeeper:
         )
 
     def load(self) -> tuple[str | None, State]:
-        """Return the stored text and the State in it; None and a new State if nothing is stored.
+        """Return the stored text and the State in it; if nothing is stored, return None and a new State.
 
-        Raises HandoffStateError if the state is damaged, if it is missing although other data of the handoff is there,
-        or if it was written more than 300 s later than this machine's present time. Raises ConfigurationError if the
-        state belongs to another handoff, table or source, or if the source cannot be used with the store.
+        Raises HandoffStateError if the state is damaged, if it is missing although the store has other data of the
+        handoff, or if it was written more than 300 s later than this machine's present time. Raises ConfigurationError
+        if the state belongs to another handoff, table or source, or if the source cannot be used with the store.
         """
         identity = self.source.identity()
         self.source.prepare(self.context())
@@ -91,9 +91,9 @@ class StateKeeper:
         if text is None:
             if self.store.has_traces():
                 raise HandoffStateError(
-                    f"the state of handoff {self.name!r} is not at {self.store.shown}, but files of its slices are: "
-                    "the state was lost. Nothing was delivered, because without the state everything would be sent "
-                    "again. Restore the state from a backup; or remove the files of the slices to start over"
+                    f"there is no state of handoff {self.name!r} at {self.store.shown}, although files of its slices "
+                    "are there: the state was lost. Nothing was delivered, because without the state everything would "
+                    "be sent again. Restore the state from a backup; or remove the files of the slices to start over"
                 )
             return None, State(
                 name=self.name, table=self.table, kind=self.source.kind, source=identity, written_at=now.isoformat()
@@ -114,7 +114,10 @@ class StateKeeper:
         return text
 
     def check_room(self, state: State) -> None:
-        """Raise ConfigurationError if ``state`` is too large for a store that has ``most_bytes``; writes nothing."""
+        """Raise ConfigurationError if ``state`` is larger than the store's ``most_bytes``; does not write ``state``.
+
+        A store without the attribute ``most_bytes`` has no limit.
+        """
         most = getattr(self.store, "most_bytes", None)
         if most is None or len(text := to_json(state)) <= most:
             return
@@ -125,7 +128,7 @@ class StateKeeper:
         )
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
-        """Replace the stored state with what ``change`` returns for it; return the old and the new state.
+        """Replace the stored state with the result of ``change(state)``; return the old and the new state.
 
         If another run has written the state since it was read, or if ``change`` raises StateConflict, the state is read
         again and ``change`` is called again. Raises HandoffBusyError after 20 such conflicts.
@@ -143,8 +146,9 @@ class StateKeeper:
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
         """Remove the side files and checkpoints that ``state`` no longer needs.
 
-        These are files of ``before``, the state that ``state`` replaced, and of the positions ``mine``, for which this
-        run has written files. A ZerobusIngestError is only logged, because unused files only take up space.
+        The files belong to ``before``, which is the state that ``state`` replaced, or to one of the positions ``mine``,
+        for which this run has written files. A ZerobusIngestError is only logged, because unused files only take up
+        space.
         """
         context = self.context()
         try:
@@ -160,7 +164,7 @@ class StateKeeper:
             _log.warning("%s: files next to the state could not be removed: %s", self.table, error)
 
     def check_holder(self, state: State, advice: str) -> None:
-        """Raise HandoffBusyError if another run holds the open slice; its message ends with ``advice``."""
+        """Raise HandoffBusyError if another run holds the open slice; the message ends with ``advice``."""
         holder, ends_at = self.holder(state, self.owner)
         if holder is not None:
             assert state.open is not None
@@ -172,10 +176,11 @@ class StateKeeper:
             )
 
     def holder(self, state: State, owner: Owner) -> tuple[Lease | None, str]:
-        """Return the open slice's lease if it forbids ``owner`` to deliver the slice, otherwise None; and when it ends.
+        """Return the lease that forbids ``owner`` to deliver the open slice, and the time when the slice's lease ends.
 
-        The time when the lease ends is returned in both cases, as ISO 8601 text in UTC; each save of one of the slice's
-        checkpoints moves it forward. Reads the checkpoints of the slice.
+        The first value is None if ``owner`` may deliver the slice. The time is ISO 8601 text in UTC, and is returned in
+        both cases. Whenever one of the slice's checkpoints is saved, the lease is extended. Reads the checkpoints of
+        the slice.
         """
         assert state.open is not None
         lease, renewed_at = state.open.lease, self._renewed_at(state.open)
@@ -187,7 +192,7 @@ class StateKeeper:
         return max(times, default=None)
 
     def _checkpoints_of(self, one: OpenSlice | PastSlice) -> Iterator[Checkpoint]:
-        """Yield the saved checkpoints of a slice: at most one if it was not split, else at most one for each shard.
+        """Yield the saved checkpoints of a slice: at most one, or at most one for each shard if the slice was split.
 
         Invalid checkpoints are left out.
         """
@@ -198,9 +203,10 @@ class StateKeeper:
                     yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
-        """Return the checkpoint store of a slice or shard; ``slice_id`` is its name.
+        """Return the checkpoint store of the slice or shard that is called ``slice_id``.
 
-        ``again`` is the name of a redelivery, which has its own checkpoint store; it is empty for other deliveries.
+        For a redelivery, which has its own checkpoint store, ``again`` is the name of the redelivery. For any other
+        delivery, ``again`` is empty.
         """
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
@@ -208,7 +214,7 @@ class StateKeeper:
     def is_begun(self, opened: OpenSlice) -> bool:
         """Return whether rows of the slice may have been sent before it was split.
 
-        This is so if the slice as a whole has a checkpoint, even an invalid one.
+        Rows may have been sent if the slice as a whole has a checkpoint, even an invalid one.
         """
         try:
             return self.checkpoint_of(opened.id).load() is not None
@@ -223,11 +229,11 @@ class StateKeeper:
             _log.warning("%s: the checkpoint %s could not be removed: %s", self.table, kept, error)
 
     def epoch_of(self, slice_id: str) -> str:
-        """Return the epoch of the checkpoints of a slice or shard; its ``delivery_name`` is the same text."""
+        """Return the text that is both the ``delivery_name`` of a slice or shard and the epoch of its checkpoints."""
         return json.dumps([self.name, slice_id])
 
     def counts_of(self, opened: OpenSlice) -> dict[str, int]:
-        """Return the row counts of an unfinished slice, added up over its checkpoints; empty if it has none."""
+        """Return the row counts of an unfinished slice, added up over its checkpoints; empty if there are none."""
         every = list(self._checkpoints_of(opened))
         return {name: sum(int(getattr(kept.counts, name)) for kept in every) for name in COUNTS} if every else {}
 
@@ -277,6 +283,6 @@ def _checked_name(name: Any, store: StateStore) -> str:
         name = stem
     if not isinstance(name, str) or not name or len(name) > 500 or not name.isprintable():  # noqa: PLR2004
         raise ConfigurationError(
-            f"name must be text of 1 to 500 printable characters that names the handoff, not {name!r}"
+            f"name must be text of 1 to 500 printable characters (the handoff's name), not {name!r}"
         )
     return name

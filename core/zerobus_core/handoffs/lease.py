@@ -1,4 +1,4 @@
-"""Who delivers the open slice, and from when another run can take it over. Uses no clock and no storage."""
+"""The owner and the lease of the open slice, and when another run can take it over. Uses no clock and no storage."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SHARDS_LEASE_SECONDS = 3_600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who delivers: a run of a task, a run of a step, or a process.
+    """The owner of a delivery: a run of a task, a run of a step, or a process.
 
-    ``key`` is the same in every attempt of a run. ``chain`` stays the same over automatic retries, but changes when a
+    ``key`` is the same in every attempt of a run. ``chain`` is the same in all automatic retries, but changes when a
     person asks for the run again (by clearing a task). ``host``, ``pid`` and ``process_start`` identify the process of
     the attempt.
     """
@@ -32,20 +32,20 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Who holds the open slice, and since when (an ISO 8601 time in UTC)."""
+    """A lease on the open slice: the owner that holds the slice, and since when (an ISO 8601 time in UTC)."""
 
     owner: Owner
     taken_at: str
 
     @property
     def is_of_shards(self) -> bool:
-        """Whether the slice is delivered in shards, by several processes, instead of by the owner's process."""
+        """Whether several processes deliver the slice in shards; False if the owner's process delivers the slice."""
         return bool(self.owner.pid) and not self.owner.host
 
     def ends_at(self, renewed_at: datetime | None) -> datetime:
         """Return the time from which another run may take over the slice.
 
-        ``renewed_at`` is when a checkpoint of the slice was last saved; None if none was saved.
+        ``renewed_at`` is the time when a checkpoint of the slice was last saved; None if no checkpoint was saved.
         """
         taken_at = datetime.fromisoformat(self.taken_at)
         last = taken_at if renewed_at is None else max(taken_at, renewed_at)

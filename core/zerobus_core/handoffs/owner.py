@@ -25,7 +25,7 @@ def process_owner() -> Owner:
 
 
 def with_process(owner: Owner) -> Owner:
-    """Return ``owner`` with the ids of this process and the id of a new attempt."""
+    """Return a copy of ``owner`` that has the ids of this process and a new attempt id."""
     pid = os.getpid()
     return replace(
         owner, host=socket.gethostname(), pid=pid, process_start=_start_of(pid) or "", attempt=uuid4().hex[:16]
@@ -35,9 +35,9 @@ def with_process(owner: Owner) -> Owner:
 def is_alive(owner: Owner) -> bool | None:
     """Return whether the owner's attempt is still running; None if that is not known.
 
-    It is not known, for example, if the owner's process is on another machine, if it is another process of a Windows
-    machine, or if the slice is delivered in shards.
-    An attempt in another process of this machine counts as running as long as the process runs.
+    The result is None, for example, if the owner's process is on another machine, if the slice is delivered in shards,
+    or if the owner's process is a different process of this machine and the machine runs Windows. On Linux, an attempt
+    in a different process of this machine is treated as running for as long as that process runs.
     """
     if not owner.pid:
         return False  # the owner has ended its lease
@@ -60,22 +60,22 @@ def is_alive(owner: Owner) -> bool | None:
 
 
 def activate(attempt: str) -> None:
-    """Record that an attempt of this process is running."""
+    """Mark an attempt of this process as running."""
     with _lock:
         _active.add(attempt)
 
 
 def deactivate(attempt: str) -> None:
-    """Record that an attempt of this process has ended, so that another run can take over its slice."""
+    """Mark an attempt of this process as ended, so that another run can take over its slice."""
     with _lock:
         _active.discard(attempt)
 
 
 def _start_of(pid: int) -> str | None:
-    """Return the id of the machine and the start time of a process, as ``machine:ticks``.
+    """Return the id of this machine and the start time of process ``pid``, as text of the form ``machine:ticks``.
 
-    The ticks are clock ticks since boot. If the process has ended but still has an entry (a zombie), ``ended`` replaces
-    the ticks. Returns None if there is no such process, or if the system has no ``/proc``.
+    The ticks are clock ticks since boot. For a zombie (a process that has ended but still has an entry), the text is
+    ``machine:ended``. Returns None if no process has the id ``pid``, or if the system has no ``/proc``.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -88,7 +88,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    """Return an id of this machine's boot and of this process's PID namespace; empty if the system has none."""
+    """Return an id for this machine's boot and this process's PID namespace; empty if it cannot be read."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{os.readlink('/proc/self/ns/pid')}"
     except OSError:

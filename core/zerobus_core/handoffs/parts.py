@@ -1,4 +1,4 @@
-"""How a slice was split into parts, as stored in the ``facts`` of the slice. No I/O."""
+"""The parts of a slice that was split, as stored in the ``facts`` of the slice. No I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AnySlice(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the state stores about the slice, as JSON-compatible values."""
+        """The facts that the state stores about the slice, as JSON-compatible values."""
         ...
 
 
@@ -52,7 +52,7 @@ def parts_of(one: AnySlice) -> Parts | None:
 
 
 def part_id(one: AnySlice, index: int) -> str:
-    """Return the name of one part, for its checkpoint and for ``delivery_columns``.
+    """Return the name of one part; the part's checkpoint and ``delivery_columns`` use this name.
 
     The name does not depend on who delivers the part. It is the slice's id if the slice was not split, or if the part
     is the whole slice (``Parts.is_whole``).

@@ -81,7 +81,9 @@ def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> N
         bounds = None if state.open is None else bounds_of(state.open)
         done, facts = release_file(file, bounds, state.done, context)
         if slice_id is not None and facts is None:
-            raise ConfigurationError(f"{file!r} is not in slice {slice_id}; it was released before, or was never in it")
+            raise ConfigurationError(
+                f"{file!r} is not in slice {slice_id}; the file was already released, or was never in the slice"
+            )
         return state.release(what=file, done=done, facts=facts, owner=keeper.owner, now=keeper.now())
 
     keeper.update(released)

@@ -54,8 +54,8 @@ class SliceSender:
     def send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
         """Send a slice, or only its shard ``index``; skip the rows that are durable according to the checkpoint.
 
-        ``again`` is the name of a redelivery, which has its own checkpoint; it is empty for other deliveries. ``delay``
-        is how many seconds to wait before the first row is read.
+        For a redelivery, which has its own checkpoint, ``again`` is the name of the redelivery. For any other delivery,
+        ``again`` is empty. ``delay`` is the number of seconds to wait before the first row is read.
         """
         kept = self.keeper
         part = bounds.id if index is None else part_id(bounds, index)
@@ -83,7 +83,7 @@ class SliceSender:
         return merge_receipts([self.send(bounds, index=index) for index in range(count_of(opened))])
 
     def send_between(self, start: Any, end: Any) -> Receipt:
-        """Send what comes after ``start``, up to and including ``end``; see ``Handoff.deliver_between``."""
+        """Send everything after ``start``, up to and including ``end``; see ``Handoff.deliver_between``."""
         context, source = self.keeper.context(), self.keeper.source
         first, last = source.parsed(start), source.parsed(end)
         plan = source.between(first, last, context)
@@ -105,6 +105,6 @@ class SliceSender:
         return replace(receipt, rows_redelivered=receipt.rows_read, handoff=facts)
 
     def send_nothing(self, why: str) -> Receipt:
-        """Return a receipt without rows; the text ``why`` says why there are none."""
+        """Return a receipt without rows; ``why`` is its note, which says why there are no rows."""
         kept = self.keeper
         return ingest(self.workspace, kept.table, NothingToSend(why), options=kept.options, stop=self.stop)

@@ -14,8 +14,8 @@ The rules:
    process of the earlier run is still delivering a shard, this delivery stops when it finds a newer attempt in the
    shard's checkpoint (DeliverySupersededError).
 4. ``finish_shards`` advances the state only if every shard has a receipt that accounts for all rows of the shard.
-   Otherwise it raises ShardsMissingError, which names the missing shards.  Calling it twice changes nothing the second
-   time.
+   Otherwise it raises ShardsMissingError, which lists the missing shards.  A second call with the same receipts changes
+   nothing.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def check_source(keeper: StateKeeper, n: Any) -> None:
 
 
 def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, Any]) -> OpenSlice:
-    """Record in the state that the open slice is delivered in shards; return the slice as it is in the new state.
+    """Update the state to record that the open slice is delivered in shards; return the updated slice.
 
-    The shards are those of an earlier split if there was one; otherwise the slice is split into at most ``n`` shards.
+    A slice that was already split keeps its shards; any other slice is split into at most ``n`` shards.
     Raises HandoffBusyError if another run has taken over the slice.
     ``notes`` are the source's notes, which are kept for the receipt of the task that finishes the slice.
     """
@@ -87,10 +87,10 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 
 
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
-    """Return the notes that the source made when the slice was frozen, and ``remaining``, for the receipt.
+    """Return the notes for the receipt: the source's notes from when the slice was frozen, and ``remaining``.
 
-    ``remaining`` says whether more is new. If a run other than the owner's froze the slice, ``remaining`` is True,
-    because more may have become new since then.
+    ``remaining`` says whether there is more to deliver. It is True if the slice was frozen by a run that is not the
+    owner's, because more may have become new since then.
     """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}
@@ -111,8 +111,8 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
 def describe(keeper: StateKeeper, one: OpenSlice | PastSlice, *, again: str = "") -> list[dict[str, Any]]:
     """Return the shards of a slice as dicts of JSON-compatible values.
 
-    ``again`` is the name of the chain of attempts that sends a delivered slice once more. It is empty if the slice was
-    not delivered before.
+    If the slice was delivered before, ``again`` is the name of the chain of attempts that sends the slice once more;
+    otherwise ``again`` is empty.
     """
     parts = parts_of(one)
     sizes = [{}] if parts is None else parts.sizes
@@ -135,7 +135,7 @@ def _fingerprint(shard: Mapping[str, Any]) -> str:
 
 
 def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
-    """Return a copy of ``shard``; raise ConfigurationError unless it is an unchanged shard of this handoff."""
+    """Return a copy of ``shard``; raise ConfigurationError if it was changed or is not a shard of this handoff."""
     if not isinstance(shard, Mapping) or shard.get("kind") != "slice" or set(shard) != _FIELDS:
         raise ConfigurationError(
             f"shard must be one of the dicts that Handoff.split returns, and this {type(shard).__name__} is not; "
@@ -150,10 +150,10 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
 
 
 def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | PastSlice:
-    """Return the slice that a shard is part of: the open slice, or a PastSlice if it was delivered or skipped.
+    """Return the slice to which a shard belongs: the open slice, or a PastSlice if it was delivered or skipped.
 
     Raises HandoffBusyError if another run has taken over the slice, SliceForgottenError if the slice was abandoned or
-    is no longer in the state, and ConfigurationError if it was split into another number of shards.
+    is no longer in the state, and ConfigurationError if the slice has more or fewer shards than ``shard`` says.
     """
     _, state = keeper.load()
     past = _past(state, shard["slice"])
@@ -184,9 +184,10 @@ def _past(state: State, slice_id: str) -> PastSlice | None:
 
 
 def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the ``handoff`` facts of the first receipt, which name its slice; None if there are no receipts.
+    """Return the ``handoff`` facts of the first receipt, such as its slice's id; None if there are no receipts.
 
-    Raises ConfigurationError unless all receipts are for shards of one slice of this handoff, from one delivery of it.
+    Raises ConfigurationError if the receipts are for different slices, for different deliveries of one slice, or for
+    another handoff, or if one of them is not the receipt of a shard.
     """
     every = [_facts_of(one) for one in receipts]
     if not every:
@@ -235,7 +236,7 @@ def delivered_slice(
 
 
 def check_none_missing(keeper: StateKeeper) -> None:
-    """Check a call without receipts: raise ShardsMissingError if this run has an open slice.
+    """Check a call of ``finish_shards`` without receipts: raise ShardsMissingError if this run has an open slice.
 
     If another run has taken over that slice, raise HandoffBusyError instead.
     """
@@ -261,7 +262,7 @@ def _is_durable(receipt: Receipt | Mapping[str, Any]) -> bool:
 
 
 def shard_facts(shard: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the receipt of a shard contains under ``handoff``."""
+    """Return the ``handoff`` facts for the receipt of a shard."""
     return {
         "name": shard["handoff"],
         "slice": shard["slice"],

@@ -19,7 +19,7 @@ __all__ = ["Bounds", "Context", "HandoffSource", "IntervalSource", "Plan", "Spli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a source can use: the options, the files next to the state, and the present time."""
+    """Things that the methods of a source can use: the options, the files next to the state, and the present time."""
 
     options: IngestOptions
     side_files: SideFiles | None
@@ -32,7 +32,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What a source must know about a slice: its id, its start and end, and the facts that the state stores."""
+    """The description of a slice for its source: the id, the start, the end, and the facts that the state stores."""
 
     id: str
     start: Position
@@ -98,7 +98,7 @@ class HandoffSource(Protocol):
         ...
 
     def after_finish(self, done: Position) -> Position | None:
-        """Do what must follow once the state has advanced to ``done``, such as calling the user's ``commit``.
+        """Do the work that follows after the state has advanced to ``done``, such as calling the user's ``commit``.
 
         Returns the position to write instead of ``done``, or None if ``done`` stays as it is. Before a run opens a new
         slice, it calls this method again, because the run that finished the last slice may have ended before the call.
@@ -128,7 +128,7 @@ class HandoffSource(Protocol):
         ...
 
     def between(self, start: Position, end: Position, context: Context) -> Plan:
-        """Return the slice with the given bounds: what comes after ``start``, up to and including ``end``.
+        """Return the slice with the given bounds: everything after ``start``, up to and including ``end``.
 
         Raises ConfigurationError if ``end`` is None. NewFiles also raises it if there is no file in this range.
         """

@@ -1,21 +1,23 @@
 """The state of a handoff: what was delivered, which slice is open, and who holds it.  Uses no clock and no storage.
 
-The rules (explicit slices, which ``Handoff.deliver_between`` sends, are not in the state and do not follow them):
+The rules are below.  They do not apply to explicit slices, which ``Handoff.deliver_between`` sends; explicit slices are
+not in the state.
 
 1. A slice is in the state before its first row is sent, and it keeps its bounds until it is done.  Only ``release``
-   makes it smaller, and records what was taken out.
-2. Each new slice begins at ``done``.  So, unless a person rewinds, two slices never overlap, and there is nothing
-   between them.
+   makes it smaller, and records which file was removed.
+2. Each new slice begins at ``done``.  So, unless a person rewinds, two slices never overlap, and nothing lies between
+   the end of a slice and the start of the next one.
 3. At most one slice is open, and one owner holds it.  Another run takes the slice over only if the holder's lease has
    expired or was ended, or if the holder's attempt has ended.
 4. ``done`` moves to the end of the open slice when every row of it is durable (``finish``), or when a person gives the
-   slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it:
+   slice up (``skip``).  It moves back only when a person asks for that (``rewind``).  Nothing else moves it:
    ``release`` only adds an excluded file to it, and ``moved`` only replaces it with another form of the same position.
 5. Finishing a slice twice changes nothing the second time.
 6. No two slices have the same id.
-7. Once the slice that a run opened was delivered or skipped, the run does not get a different one.  If that slice is no
-   longer in the history, the run gets an error.  (Beyond the history, the state remembers the last 1,000 such runs.)
-8. If a slice was split, every run delivers it in the same shards: see ``shards``.
+7. After the slice that a run opened has been delivered or skipped, the run never gets a different slice.  If its slice
+   is no longer in the history, the run gets an error.  (The state remembers the last 1,000 runs whose slices were
+   dropped from the history.)
+8. If a slice was split, every run delivers it in the same shards: see the module ``shards``.
 
 Positions (``done``, ``start``, ``end``) are JSON values that only the source can interpret.
 """
@@ -70,7 +72,7 @@ class OpenSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redelivery:
-    """A repeated delivery of a finished slice, which a person asked for."""
+    """One repeated delivery of a finished slice. A person asked for this delivery."""
 
     chain: str
     rows: int
@@ -123,7 +125,7 @@ class State:
     written_at: str = ""
 
     def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError unless the state belongs to this handoff, table and source."""
+        """Raise ConfigurationError if the state belongs to another handoff, table or source than the given ones."""
         for what, mine, given in (("handoff", self.name, name), ("table", self.table, table)):
             if mine != given:
                 raise ConfigurationError(
@@ -145,9 +147,9 @@ class State:
     # who may deliver
 
     def slice_of(self, owner: Owner) -> OpenSlice | PastSlice | None:
-        """Return the open, delivered or skipped slice that the owner's run opened; None if there is none.
+        """Return the open, delivered or skipped slice that the owner's run opened; None if there is no such slice.
 
-        Raises SliceForgottenError if that slice was delivered or skipped, and was dropped from the history.
+        Raises SliceForgottenError if the run's slice was delivered or skipped, and was later dropped from the history.
         """
         if self.open is not None and self.open.opened_by == owner.key:
             return self.open
@@ -167,8 +169,8 @@ class State:
     ) -> Lease | None:
         """Return the lease that forbids ``owner`` to deliver the open slice; None if ``owner`` may deliver it.
 
-        ``renewed_at`` is when a checkpoint of the slice was last saved; None if none was saved. ``is_alive`` says
-        whether the holder's attempt is still running; None if that is unknown.
+        ``renewed_at`` is the time when a checkpoint of the slice was last saved; None if no checkpoint was saved.
+        ``is_alive`` says whether the holder's attempt is still running; None if that is unknown.
         """
         assert self.open is not None
         lease = self.open.lease
@@ -206,7 +208,7 @@ class State:
     def share(self, slice_id: str, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
         """Record that ``owner`` delivers the open slice in shards.
 
-        ``facts`` describe the split and are added to those of the slice; they are empty if it was split before.
+        ``facts`` describes the split, and is added to the slice's facts; it is empty if the slice was already split.
         """
         opened = self._open_one(slice_id)
         lease = Lease(owner=replace(owner, host="", process_start=""), taken_at=now.isoformat())
@@ -235,8 +237,8 @@ class State:
     ) -> State:
         """Advance ``done`` and move the slice to the history, because all of its rows are durable.
 
-        The argument ``done`` is the position after the slice, at which the next slice begins. ``facts`` are added to
-        those of the slice. Changes nothing if the slice is already finished.
+        The argument ``done`` is the position after the slice, at which the next slice begins. ``facts`` is added to
+        the slice's facts. Changes nothing if the slice is already finished.
         """
         if self.has_ended(slice_id):
             return self  # another run took the slice over and finished it first
@@ -258,11 +260,11 @@ class State:
         owner: Owner,
         now: datetime,
     ) -> State:
-        """Record that a person released the file ``what``.
+        """Record that a person released a file; ``what`` is the name of the file.
 
         ``done`` is the position that replaces the present one; it also lists the released version of the file, so that
-        no later slice contains it. ``facts`` are added to those of the open slice and describe the slice without the
-        file; None if the file is not in an open slice.
+        no later slice contains this version. ``facts`` describes the open slice without the file, and is added to the
+        slice's facts; it is None if the file is not in the open slice.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done
@@ -306,7 +308,7 @@ class State:
     def redelivered(self, slice_id: str, *, chain: str, rows: int, now: datetime) -> State:
         """Record that a finished slice was sent again by the chain of attempts ``chain``; ``done`` does not change.
 
-        Changes nothing if that is already recorded, or if the slice is no longer in the history.
+        Changes nothing if this redelivery is already recorded, or if the slice is no longer in the history.
         """
         redelivery = Redelivery(chain=chain, rows=rows, at=now.isoformat())
         history = tuple(

@@ -43,7 +43,7 @@ class SideFiles(Protocol):
     """Files next to a state, for data that is too large for the state itself."""
 
     def read(self, name: str) -> bytes | None:
-        """Return the data written under ``name``; None if there is none."""
+        """Return the data of the file ``name``; None if there is no such file."""
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file atomically."""
@@ -54,7 +54,7 @@ class SideFiles(Protocol):
     def time_of(self, fs: Any) -> datetime | None:
         """Return the present time by the clock of the storage ``fs``; None if that is not known.
 
-        It is not known if the side files are on another storage, or if ``fs`` does not say when files were changed.
+        The result is None if the side files are on another storage, or if ``fs`` does not say when files were changed.
         """
 
 
@@ -87,15 +87,18 @@ class StateStore(Protocol):
         """
 
     def has_traces(self) -> bool:
-        """Return whether the store holds other data of the handoff. If it does but has no state, the state was lost."""
+        """Return whether the store has data of the handoff besides the state, such as checkpoints.
+
+        If there is such data but no state, the state was lost.
+        """
         ...
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
-        """Return the checkpoint store of a slice; ``slice_id`` can also name a shard or a redelivery."""
+        """Return the checkpoint store of a slice; ``slice_id`` can also be the name of a shard or of a redelivery."""
         ...
 
     def forget(self, slice_id: str) -> None:
-        """Remove the checkpoint of a slice. A store can also leave the checkpoint where it is."""
+        """Remove the checkpoint of a slice. A store may also keep the checkpoint: it is no longer needed."""
 
 
 class FileStateStore:

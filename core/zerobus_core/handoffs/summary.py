@@ -22,9 +22,10 @@ _SUMS = (
 def combined(receipts: Sequence[Receipt], notes: dict[str, Any]) -> Receipt:
     """Return one receipt for the slices of all ``receipts``.
 
-    Counts and durations are added up; ``streams`` and each latency are the greatest among the receipts. ``handoff`` has
-    the facts of the last slice, but ``from`` is the start of the first slice, and ``slices``, ``files`` and ``bytes``
-    cover all slices. ``notes`` are added to ``handoff``. If there is only one receipt, nothing else is changed.
+    Counts and durations are added up; ``streams`` and each latency have the greatest value of any receipt. ``handoff``
+    has the facts of the last slice, but ``from`` is the start of the first slice, and ``slices``, ``files`` and
+    ``bytes`` cover all slices. ``notes`` are added to ``handoff``. If there is only one receipt, it is returned with
+    ``notes`` added, and is otherwise unchanged.
     """
     first, last = receipts[0], receipts[-1]
     facts = {**(last.handoff or {}), **notes}

@@ -1,1 +1,1 @@
-"""How a delivery deals with its process: signals, deadlines, forks, and pauses between attempts."""
+"""The parts of a delivery that concern its process: signals, deadlines, forks, and pauses between attempts."""

@@ -9,7 +9,7 @@ In other threads, or if a signal is not free, the user's code is not interrupted
 the stop request when the user's code returns.
 
 The handlers raise only while the guard is calling the user's code. Therefore either that code has returned and its
-result is used, or the error is raised. They do not interrupt the code that restores the earlier handlers.
+result is used, or the error is raised. The handlers do not interrupt the code that restores the earlier handlers.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class SourceGuard:
     """Runs the user's code in such a way that a deadline, a stop request or a signal can end it.
 
-    Call ``call`` and ``items`` inside a ``with`` block of the guard. If the user's code can be interrupted (see the
-    module's docstring), they raise IngestTimeoutError after ``deadline`` (a reading of ``time.monotonic``, or
-    infinity), and IngestInterruptedError after any thread sets ``stop``. If the user's code suppresses the exception of
-    a SIGINT or SIGTERM handler, the guard raises that exception again.
+    Use the methods ``call`` and ``items`` inside a ``with`` block of the guard. If the user's code can be interrupted
+    (see the module's docstring), these methods raise IngestTimeoutError after ``deadline`` (a reading of
+    ``time.monotonic``, or infinity), and IngestInterruptedError after any thread sets ``stop``. If the user's code
+    suppresses an exception that a SIGINT or SIGTERM handler raised, the guard raises that exception again.
     """
 
     def __init__(self, deadline: float, *, stop: threading.Event | None = None) -> None:
@@ -96,7 +96,7 @@ class SourceGuard:
     def items(self, items: Iterable[_Item]) -> Generator[_Item]:
         """Yield ``items``.
 
-        Only the code that produces an item can be interrupted, and not the code that consumes it.
+        The code that produces an item can be interrupted; the code that consumes the item cannot.
         """
         iterator = iter(items)
         end = object()
@@ -191,7 +191,7 @@ def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -
 
 
 class _NotedSignal:
-    """Wraps the handler of a signal, and keeps the exception that this handler raises: other code can suppress it."""
+    """Wraps the handler of a signal, and keeps the exception that it raises, in case other code suppresses it."""
 
     def __init__(self, number: int, handler: Callable[..., Any]) -> None:
         self._number = number
@@ -202,7 +202,7 @@ class _NotedSignal:
     def installed(cls, number: int) -> _NotedSignal | None:
         """Replace the present handler of the signal, and return the new handler.
 
-        Return None, and replace nothing, if the present handler is not something that Python can call.
+        If the present handler is not a Python callable, replace nothing and return None.
         """
         handler = signal.getsignal(number)
         if not callable(handler):  # SIG_DFL, SIG_IGN, or one that was not set by Python

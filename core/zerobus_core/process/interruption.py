@@ -1,4 +1,4 @@
-"""Stop requests that a signal handler makes, and that can interrupt a source that waits for its rows.
+"""Stop requests: a signal handler can stop a delivery, even while the source of the delivery waits for its rows.
 
 In the main thread, the handler of an alarm (SIGALRM) raises IngestInterruptedError. In other threads, the request takes
 effect when the source yields its next row.
@@ -25,20 +25,20 @@ _GRACE = 0.25
 class StopRequest(StopEvent):
     """An event to pass to a delivery as ``stop``; a signal handler can also call its ``interrupt`` method.
 
-    A delivery that waits for acknowledgements checks the event every 0.1 s. While a delivery waits for its source,
-    SourceGuard interrupts the source once the event is set, if it can.
+    A delivery that waits for acknowledgements checks the event every 0.1 s. If the event is set while a delivery waits
+    for its source, SourceGuard interrupts the source, if it can.
 
     ``interrupt`` also sets an alarm (SIGALRM): if the delivery has not reacted after 0.25 s, the handler of the alarm
     raises IngestInterruptedError in the main thread. It does so only inside the ``with`` block of the request. The
-    previous alarm, unless it belonged to a SourceGuard, is restored at the end of the block at the latest.
+    previous alarm is restored at the end of the block at the latest, unless that alarm belonged to a SourceGuard.
     """
 
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:
         """Build a request.
 
         ``deadline`` is the host's own time limit, a reading of ``time.monotonic``; after it, the request counts as set.
-        ``protected_modules`` names modules whose code must not stop halfway: the alarm never interrupts a call of a
-        function in them.
+        ``protected_modules`` contains the names of modules whose code must not stop halfway: the alarm never interrupts
+        a call of a function in one of these modules.
         """
         super().__init__()
         self.deadline = float("inf") if deadline is None else deadline
@@ -57,11 +57,11 @@ class StopRequest(StopEvent):
         self._put_back()
 
     def interrupt(self) -> None:
-        """Request the stop; in the main thread, raise IngestInterruptedError if the delivery does not react in 0.25 s.
+        """Set the event; if the delivery does not react within 0.25 s, an alarm raises IngestInterruptedError.
 
-        The handler of an alarm raises the error, inside the code that the main thread runs at that time. Only the event
-        is set if this method is called in another thread or outside of the ``with`` block, and on systems without
-        SIGALRM (Windows).
+        The handler of the alarm raises the error in the main thread, inside the code that the thread runs at that time.
+        There is no alarm if this method is called in another thread or outside of the ``with`` block, or if the system
+        has no SIGALRM (Windows).
         """
         self.set()
         is_pointless = self._is_seen or not self._is_open or self._former is not None
@@ -75,7 +75,10 @@ class StopRequest(StopEvent):
         signal.setitimer(signal.ITIMER_REAL, _GRACE)
 
     def is_set(self) -> bool:
-        """Return whether to stop. Once the main thread gets True, it must stop by itself: the alarm no longer rings."""
+        """Return whether the delivery must stop.
+
+        After the main thread has got True, it must stop by itself, because there is no alarm from then on.
+        """
         is_set = super().is_set() or time.monotonic() >= self.deadline
         if is_set and is_in_main_thread():
             self._is_seen = True

@@ -1,7 +1,7 @@
-"""Distinguishes an exception of a signal handler from other errors.
+"""Recognises exceptions that a signal handler raised.
 
-A handler can interrupt any code, including code that catches errors to rephrase or ignore them. An exception of a
-handler is the user's way to stop, and must be passed on unchanged.
+A handler can interrupt any code, including code that catches errors to rephrase or ignore them. An exception that a
+handler raised is the user's way to stop the program, and must be passed on unchanged.
 """
 
 from __future__ import annotations

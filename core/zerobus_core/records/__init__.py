@@ -1,4 +1,4 @@
-"""Records (objects of any library whose values have names), and objects that replace unreadable records and values."""
+"""Records, which are objects whose values have names, and objects that replace unreadable records and values."""
 
 from .members import (
     dumped,

@@ -54,9 +54,9 @@ class _Members(dict[str, Any]):
 
 
 def is_record(value: Any) -> bool:
-    """Return whether ``value`` is of a class of records: objects whose values have names.
+    """Return whether the class of ``value`` is a class of records, which are objects whose values have names.
 
-    For some of these objects, such as pydantic's RootModel of a list, ``members_of`` returns None all the same.
+    For some objects of these classes, such as pydantic's RootModel of a list, ``members_of`` returns None.
     """
     kind: Any = type(value)
     return isinstance(value, Mapping) or (not isinstance(value, type) and _reader(kind) is not None)
@@ -231,7 +231,7 @@ def _model_reader(kind: Any) -> Read | None:
 
 
 def _serializer(kind: type) -> Any:
-    """Return the pydantic serializer of a class, or None if it has none.
+    """Return the pydantic serializer of a class, or None if the class has no serializer.
 
     Also returns None for a dataclass that adds fields to the pydantic dataclass that it inherits from, because the
     inherited serializer leaves out the added fields.

@@ -49,7 +49,7 @@ class TupleRows(Sequence[Any]):
 
     @staticmethod
     def joined(parts: Sequence[Sequence[Any]]) -> list[Any] | TupleRows:
-        """Return the rows of all parts: as TupleRows if all parts are TupleRows of the same names, else as a list."""
+        """Return the rows of all parts: as TupleRows if all parts are TupleRows with the same names, else as a list."""
         tuples: list[tuple[Any, ...]] = []
         names = parts[0].names if parts and isinstance(parts[0], TupleRows) else None
         for part in parts:

@@ -18,7 +18,7 @@ _MAX_DIGITS = 38
 
 
 def _is(*names: str) -> Callable[[pa.DataType], bool]:
-    """Return a function that says whether an Arrow type is of one of the named kinds.
+    """Return a function that says whether an Arrow type is of one of the kinds in ``names``.
 
     ``names`` are names of functions in ``pa.types``, without the prefix ``is_``; functions that an older pyarrow lacks
     are ignored.

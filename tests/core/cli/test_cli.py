@@ -93,7 +93,7 @@ def test_every_ingest_option_is_a_flag() -> None:
         (["--max-bad-records", "1.5"], "--max-bad-records must be"),
         (["--record-format", "xml"], "'xml' is not one of"),
         (["--on-bad-record", "dead_letter"], "--dead-letter-uri must be a path or URI"),
-        (["--dead-letter-uri", "bad.jsonl", "--on-bad-record", "fail"], "--dead-letter-uri must be left out unless"),
+        (["--dead-letter-uri", "bad.jsonl", "--on-bad-record", "fail"], "--dead-letter-uri must be omitted unless"),
         (["--delivery-columns", "one"], "--delivery-columns"),
         (["--delivery-columns", "same", "same"], "--delivery-columns must be"),
         (["--epoch", "2"], "--epoch needs --checkpoint"),

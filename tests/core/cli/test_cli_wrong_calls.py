@@ -132,13 +132,13 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "a version of no function": (
         (*PUSH, "--transform-version", "2"),
         {},
-        "--transform-version must be left out if there is no transform",
+        "--transform-version must be omitted if there is no transform",
         2,
     ),
     "a column that is selected and dropped": (
         (*PUSH, "--select", "a", "--drop", "a"),
         {},
-        "--select must be without 'a', which drop leaves out",
+        "--select must be a list that does not contain 'a' (left out by the option drop)",
         2,
     ),
     "a sheet of a format without sheets": (

@@ -105,7 +105,7 @@ def test_two_columns_that_get_one_name_are_refused(zerobus: LocalZerobus, table_
         ({"rename": ["a"]}, "IngestOptions.rename must be"),
         ({"rename": {"a": 1}}, "IngestOptions.rename must be"),
         ({"rename": {"a": "x", "b": "x"}}, "a mapping that gives each column a different name"),
-        ({"rename": {"a": "x"}, "drop": ["a"]}, "without a, which drop leaves out"),
+        ({"rename": {"a": "x"}, "drop": ["a"]}, "a mapping that does not rename a"),
     ],
 )
 def test_a_wrong_renaming_is_refused(given: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""New rows of a query: those with a greater watermark than all rows delivered before."""
+"""New rows of a query: rows whose watermark is greater than the watermark of every row delivered before."""
 
 from .new_rows import NewRows
 

@@ -23,9 +23,10 @@ __all__ = [
 
 
 def after(column: Column, lower: Any) -> list[Condition]:
-    """Return conditions that select the values greater than ``lower``; if it is None, all values except NULL.
+    """Return conditions that select the values greater than ``lower``.
 
-    If ``column.infinities`` is set, NaN and both infinities are not selected.
+    If ``lower`` is None, all values except NULL are selected. But if ``column.infinities`` is set, NaN and both
+    infinities are never selected.
     """
     if lower is not None:
         first = Condition(f"{column.sql} > {VALUE}", (lower,))
@@ -37,7 +38,7 @@ def after(column: Column, lower: Any) -> list[Condition]:
 def check_comparable(what: str, column: Column, lower: Any) -> None:
     """Raise ConfigurationError if ``lower`` cannot be compared with the column's values.
 
-    For example, text cannot be compared with times. ``what`` names the column in the message.
+    For example, text cannot be compared with times. The message calls the column ``what``, for example "column 'id'".
     """
     like = column.like
     is_time = isinstance(lower, dt.date)
@@ -77,7 +78,7 @@ def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
 
 
 def checked_lag(value: Any) -> float | None:
-    """Return ``lag`` in seconds, or None; raise ConfigurationError for an invalid value."""
+    """Return ``value``, the user's ``lag``, as a float or None; raise ConfigurationError if it is invalid."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
@@ -86,7 +87,7 @@ def checked_lag(value: Any) -> float | None:
 
 
 def checked_lag_rows(value: Any) -> int | None:
-    """Return ``lag_rows``, or None; raise ConfigurationError for an invalid value."""
+    """Return ``value``, the user's ``lag_rows``, unchanged; raise ConfigurationError if it is invalid."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**7:

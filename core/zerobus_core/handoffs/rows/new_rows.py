@@ -1,4 +1,4 @@
-"""``NewRows``: those rows of a query that have a greater watermark than all rows delivered before."""
+"""``NewRows``: the rows of a query whose watermark is greater than that of every row delivered before."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MOST_LOOKS = 5
 
 
 class NewRows(IntervalSource):
-    """The new rows of ``query``: those whose ``column`` is greater than in all rows delivered before.
+    """The new rows of ``query``: rows that have a greater value of ``column`` than every row delivered before.
 
     ``connect`` returns a new DB-API connection.  A slice holds the rows with ``lower < column <= upper``, ordered by
     ``column`` and ``key`` (one or several columns that distinguish rows with equal values of ``column``).  The first
@@ -50,8 +50,8 @@ class NewRows(IntervalSource):
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
     * ``lag``, if the column holds times: the longest time, in seconds, from a row's time to the commit of the row.
-    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run; more are
-      left if rows have the same value as the oldest of these.
+    * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run. Rows with
+      the same value as the oldest of these rows are left for the next run, too.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
     ``clock`` is a SQL expression for the present time; it must use the same clock as the times in the column. By
@@ -59,10 +59,10 @@ class NewRows(IntervalSource):
     session's time zone, whichever is earlier (for DuckDB and SQLite, in UTC). ``paramstyle`` is as in DB-API; pass it
     if the driver does not define it.
 
-    If every change of a row gives it a greater ``column``, a row that changes while its slice is open belongs to a
-    later slice: the last version of every row is delivered, but versions in between can be missed. Other changes, and
-    deleted rows, are not noticed. Rows in which ``column`` is NULL, and on some databases NaN or infinite, are not
-    delivered.
+    If every change of a row increases the value in ``column``, a row that changes while its slice is open belongs to a
+    later slice: the last version of every row is delivered, but versions in between can be missed. A change that does
+    not increase the value is not noticed, and neither is the deletion of a row. Rows in which ``column`` is NULL are
+    not delivered. On some databases, rows in which ``column`` is NaN or infinite are not delivered, either.
     """
 
     kind = "rows"
@@ -204,7 +204,7 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Return how many rows are not delivered, for each reason, and how many rows the last slice missed.
+        """Return a count of undelivered rows for each reason, and the count of rows that the last slice missed.
 
         Counts of 0 are left out.
         """

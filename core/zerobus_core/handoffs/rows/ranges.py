@@ -22,7 +22,7 @@ _LONGEST_END = 300
 
 
 def parts_of_range(database: Database, column: str, conditions: Sequence[Condition], n: int) -> Parts:
-    """Divide the rows that meet ``conditions`` into at most ``n`` ranges with about equally many rows.
+    """Divide the rows that meet ``conditions`` into at most ``n`` ranges, each with about the same number of rows.
 
     Rows with equal values are in the same range. Blocks while the database sorts the rows.
     """
@@ -46,7 +46,7 @@ def _plain(value: Any, column: str) -> dict[str, Any]:
     plain = watermark.to_plain(value, column)
     if len(json.dumps(plain)) > _LONGEST_END:
         raise ConfigurationError(
-            f"{column} has values of more than {_LONGEST_END} characters, too long for the state, which holds one "
-            "for each shard; deliver the slice with hand_over in one task"
+            f"{column} has values of more than {_LONGEST_END} characters, and the state cannot store such long values "
+            "for the shards; deliver the slice with hand_over in one task"
         )
     return plain
