@@ -39,7 +39,7 @@ LIKE_DATES = "text that looks like dates or times"
 
 @dataclass(slots=True)
 class _Seen:
-    """The types of the values seen in one column, struct member or list, or of the rows themselves."""
+    """The types of the values seen in one place: in a column, a struct member or a list, or as the rows themselves."""
 
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False
@@ -105,9 +105,9 @@ class _Seen:
             self.members.setdefault(str(name), _Seen()).add(item)
 
     def type(self) -> tuple[DataType, str | None]:
-        """Return a type for all of the values, and a note on why it is uncertain, or None instead of the note.
+        """Return a type for all of the values, and a note on why the type is uncertain.
 
-        Raises SchemaError if the values fit no column type.
+        The note is None if the type is certain. Raises SchemaError if the values fit no column type.
         """
         kinds = self.kinds
         if not kinds:
@@ -198,10 +198,11 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
 def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows whose values are text or None, such as those of CSV files.
 
-    A text counts as a value of another type only if it has the usual form of that type: a number with leading zeros,
-    for example, stays text. With ``not_null``, a column is NOT NULL if every row of the sample has a value for it, and
-    if the values are not only empty text and words such as ``NA``. Nulls are None and, unless the column is a STRING,
-    these texts. Raises SchemaError if a value is neither text nor None.
+    A text is treated as a value of another type only if it has the usual form of that type: a number with leading
+    zeros, for example, stays text. In a column that is not a STRING, empty text and words such as ``NA`` are nulls. In
+    a STRING column, only None is a null. With ``not_null``, a column is NOT NULL if every row of the sample has a value
+    for it that is not null; but a column whose values are all empty text or words such as ``NA`` is never NOT NULL.
+    Raises SchemaError if a value is neither text nor None.
     """
     rows = 0
     counts: Counter[str] = Counter()
@@ -237,7 +238,10 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
 
 
 def column_name_error(names: Iterable[str]) -> SchemaError | None:
-    """Return an error that lists the names that the service does not accept; None if it accepts them all."""
+    """Return an error that lists the column names that the service does not accept.
+
+    Returns None if the service accepts all of ``names``.
+    """
     odd = [name for name in names if not _NAME.fullmatch(name)]
     if not odd:
         return None
@@ -263,9 +267,9 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _digits(value: int) -> int:
-    """Return the number of digits; more than a DECIMAL has count as one more.
+    """Return the number of digits of ``value``; return 39 if ``value`` has more than 39 digits.
 
-    Python refuses to convert an int of more than 4,300 digits to text.
+    Python refuses to convert an int of more than 4,300 digits to text. A DECIMAL has at most 38 digits.
     """
     return len(str(abs(value))) if abs(value) < _BEYOND_DECIMAL else _MAX_DIGITS + 1
 

@@ -46,7 +46,10 @@ _CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 
 
 class UnsupportedTypeError(Exception):
-    """Zerobus does not support a type; ``path`` says where in the column the type is, and ``text`` is its name."""
+    """Raised for a type that Zerobus does not support.
+
+    ``path`` says where in the column the type is. ``text`` is the name of the type.
+    """
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(path, text)
@@ -139,7 +142,7 @@ def parse_type_text(text: str, path: str) -> DataType:
 
 
 def _has_only_type(definition: Any) -> bool:
-    """Return whether sqlglot's node is a column with a type and nothing else, apart from a collation."""
+    """Return whether sqlglot's node of a column has a type and, apart from a collation, no constraints."""
     constraints = {type(constraint.kind).__name__ for constraint in definition.args.get("constraints") or ()}
     return definition.args.get("kind") is not None and constraints <= {"CollateColumnConstraint"}
 
@@ -156,8 +159,9 @@ def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
 def _scalar_from_sql(parsed: Any, path: str) -> DataType:
     """Convert sqlglot's node for a type that is not nested.
 
-    Raises UnsupportedTypeError for types and parameters that Databricks does not have, which sqlglot would write as
-    others or leave out: TIME as TIMESTAMP, VARCHAR as STRING.
+    Raises UnsupportedTypeError for a type or a parameter that Databricks does not have. Without this check, sqlglot
+    would replace the type (for example, TIME by TIMESTAMP, or a VARCHAR without a length by STRING) or omit the
+    parameter.
     """
     tag = parsed.this.name
     takes_parameters = tag in _PARAMETRIC_SQL
@@ -223,10 +227,12 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
 def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Field]]]]:
     """Parse a CREATE TABLE statement; return the table's name as it is written there, and the table's columns.
 
-    A column is returned as its name and a function that parses its type and returns the Field, so that the caller can
-    collect the errors of all columns; the function of an entry that is neither a column nor a constraint raises
-    ValueError. Raises ValueError for text that sqlglot cannot parse, for statements of another kind, for a table
-    without columns, and for one that is not a managed Delta table.
+    Each column is returned as a pair: its name, and a function that parses its type and returns the Field. So the
+    caller can collect the errors of all columns. An entry that is neither a column nor a constraint is returned as a
+    pair, too; its function raises ValueError.
+
+    Raises ValueError if sqlglot cannot parse ``sql``, if the statement is of another kind, if the table has no columns,
+    and if the table is not a managed Delta table.
     """
     from sqlglot import exp  # slow to import, see _only_statement
 
@@ -262,7 +268,8 @@ def _check_clauses(statement: Any, columns: set[str]) -> None:
             for entry in clause.this.expressions:
                 if isinstance(entry, exp.ColumnDef) or entry.name.lower() not in columns:
                     raise ValueError(
-                        f"{text}: declare {entry.name} with the other columns, and give only its name there"
+                        f"{text}: declare {entry.name} with the other columns, and write only its name in "
+                        "PARTITIONED BY"
                     )
 
 
@@ -292,8 +299,8 @@ def _refuse(reason: str) -> Field:
 def _only_statement(sql: str) -> Any:
     """Return sqlglot's tree of the only statement in ``sql``.
 
-    Raises ValueError if sqlglot cannot parse ``sql``, also because it is nested too deeply, and if there is not exactly
-    one statement.
+    Raises ValueError if sqlglot cannot parse ``sql``, for example because the SQL is nested too deeply. Also raises
+    ValueError if ``sql`` does not have exactly one statement.
     """
     # sqlglot takes half a second to import, and most columns that have type_json do not need it.
     from sqlglot import exp, parse

@@ -1,4 +1,7 @@
-"""Writes the protobuf message of a table as a ``.proto`` file, from which protoc makes a compatible message."""
+"""Writes the protobuf message of a table as the text of a ``.proto`` file.
+
+protoc compiles this text to a message with the same wire format.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def field_number(position: int) -> int:
 
 
 def message_name(text: str) -> str:
-    """Convert a name to PascalCase, so that it can name a protobuf message."""
+    """Convert ``text`` to PascalCase, so that it can be used as the name of a protobuf message."""
     name = "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", text) if word)
     return name if name[:1].isalpha() else f"M{name}"
 
@@ -52,9 +52,9 @@ def map_entry_name(field_name: str) -> str:
 
 
 def file_descriptor(table: str, columns: Sequence[Field]) -> FileDescriptorProto:
-    """Return the descriptor of a file with one message, for rows of the table.
+    """Return the descriptor of a ``.proto`` file with one message, which describes a row of the table.
 
-    Protobuf records must be able to carry the types of all columns.
+    Each column must have a type that protobuf records can carry.
     """
     _, schema_name, table_name = table.split(".")
     name = message_name(f"{schema_name}_{table_name}")

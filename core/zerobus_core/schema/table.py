@@ -57,10 +57,10 @@ class TableSchema:
     ``table`` is the table's full name; ``columns`` are sorted by position. Comparisons ignore comments and
     ``identity``.
 
-    ``identity`` distinguishes tables that have the same name: a table from the one that replaced it, and tables of
-    different workspaces. It is the table's id in Unity Catalog. If Unity Catalog gives no id, ``fetch`` uses the
-    workspace's URL instead, which distinguishes only workspaces. ``identity`` is None if the schema was built without
-    an id, for example from SQL or sample rows.
+    ``identity`` distinguishes tables that have the same name, for example a table and its replacement, or two tables of
+    different workspaces. ``identity`` is the table's id in Unity Catalog. If Unity Catalog gives no id, ``fetch`` uses
+    the workspace's URL instead, which distinguishes only tables of different workspaces. ``identity`` is None if the
+    schema was built without an id, for example from SQL or sample rows.
     """
 
     table: str
@@ -246,7 +246,7 @@ class TableSchema:
         return proto_text(self._proto_file(), self.table, self.columns)
 
     def arrow_schema(self) -> pa.Schema:
-        """Return the schema of Arrow record batches for the table, equal to the one that the service uses.
+        """Return the schema of Arrow record batches for the table. It is equal to the schema that the service uses.
 
         Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError if pyarrow is not installed.
         """

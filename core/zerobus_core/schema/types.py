@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Kind(Enum):
-    """Types without parameters, other than STRING; the value is the Databricks SQL name."""
+    """The types that have no parameters, except STRING. The value of each member is the type's Databricks SQL name."""
 
     TINYINT = "TINYINT"
     SMALLINT = "SMALLINT"
@@ -51,7 +51,7 @@ class PrimitiveType:
 
 @dataclass(frozen=True, slots=True)
 class StringType:
-    """STRING, VARCHAR(n) or CHAR(n); ``length`` is n, in characters, and None for STRING."""
+    """STRING, VARCHAR(n) or CHAR(n). ``length`` is n, in characters; for STRING, it is None."""
 
     length: int | None = None
     is_char: bool = False
@@ -86,7 +86,7 @@ class ArrayType:
 
 @dataclass(frozen=True, slots=True)
 class MapType:
-    """MAP from keys, which cannot be null, to values, which can be null if ``value_contains_null``."""
+    """MAP of keys to values. Keys cannot be null. Values can be null if ``value_contains_null`` is True."""
 
     key: DataType
     value: DataType

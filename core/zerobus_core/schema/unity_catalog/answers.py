@@ -14,8 +14,8 @@ other 4xx       AuthenticationError                 ConfigurationError
 5xx, others     TransportError                      TransportError
 ==============  ==================================  ==================================
 
-If a response of Unity Catalog with a status other than 200 has an ``error_code`` that this module knows, the code,
-not the status, determines the result.
+One exception: if the status of Unity Catalog's response is not 200, and the response contains an ``error_code`` that
+this module knows, then the result depends on this code, not on the status.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ def _shape(answer: Answer, found: Any) -> str:
 
 
 def _quoted(answer: Answer) -> str:
-    """Return the readable part of the answer as one short line that starts with ": "; "" if nothing is readable."""
+    """Return the readable part of the answer as one short line, with a colon and a space in front.
+
+    Returns empty text if nothing in the answer is readable.
+    """
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]

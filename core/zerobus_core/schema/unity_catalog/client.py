@@ -34,7 +34,7 @@ Judged = TypeVar("Judged")
 
 
 class RetryLater(Exception):  # noqa: N818 - what the server asks for
-    """The server asked for a retry after ``seconds``; ``__cause__`` is our error for the server's answer."""
+    """Raised if the server asks for a retry after ``seconds``; ``__cause__`` is our error for the server's answer."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -46,8 +46,8 @@ def get_json(
 ) -> Mapping[str, Any]:
     """Sign in, GET ``path`` and return the JSON object in the answer.
 
-    ``timeout`` limits each network operation, in seconds, not the call as a whole. Raises our errors, RetryLater,
-    UnsupportedProxyError, OSError and http.client's errors.
+    ``timeout`` is the longest wait, in seconds, for a single network operation; the whole call can take longer. Raises
+    our errors, RetryLater, UnsupportedProxyError, OSError and http.client's errors.
     """
     agent = {"User-Agent": USER_AGENT, "Accept": "application/json"}
     with reach(workspace_url, timeout=timeout) as connection:

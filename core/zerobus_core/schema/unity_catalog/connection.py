@@ -30,7 +30,10 @@ _LONGEST_ANSWER = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The response of a server; ``retry_after`` and ``location`` are headers, "" if they are missing."""
+    """The response of a server.
+
+    ``retry_after`` and ``location`` are the values of these headers. The value of a missing header is "".
+    """
 
     status: int
     body: bytes
@@ -39,15 +42,15 @@ class Answer:
 
 
 class UnsupportedProxyError(Exception):
-    """The environment names a proxy that the standard library does not support, such as a SOCKS proxy."""
+    """Raised if an environment variable sets a proxy that the standard library does not support, such as SOCKS."""
 
 
 class Connection:
     """A connection to the host of ``url``, opened by ``connect`` or the first request and kept until ``close``.
 
     ``timeout`` is the longest wait, in seconds, for a single network operation. The constructor raises
-    ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and UnsupportedProxyError. The
-    methods raise OSError and the errors of http.client.
+    ConfigurationError if an environment variable for a proxy or a CA bundle is invalid. It raises UnsupportedProxyError
+    if the proxy is not an http proxy. The methods raise OSError and the errors of http.client.
     """
 
     def __init__(self, url: str, *, timeout: float, environ: Mapping[str, str] | None = None) -> None:
@@ -70,13 +73,13 @@ class Connection:
     def connect(self) -> None:
         """Open the connection, including the TLS handshake for https.
 
-        ``request`` opens the connection if needed, so call this method only to test whether a connection is possible,
-        or to ``wait`` longer for answers than for the connection.
+        ``request`` opens the connection if needed. So call this method only to test whether a connection is possible,
+        or before ``wait`` to give answers another timeout than the connection.
         """
         self._http.connect()
 
     def wait(self, timeout: float) -> None:
-        """Set the longest wait for each network operation from now on, in seconds."""
+        """Set the timeout of all later network operations: the longest wait for a single operation, in seconds."""
         self._http.timeout = timeout  # for the next connection, if the server closes this one
         if self._http.sock is not None:
             self._http.sock.settimeout(timeout)
@@ -115,9 +118,10 @@ class Connection:
 
 
 def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
-    """Return the proxy that the environment names for a URL, or None.
+    """Return the proxy that the environment variables set for the URL ``target``.
 
-    Raises ConfigurationError if the proxy is not a URL, and UnsupportedProxyError if it is not an http proxy.
+    Returns None if they set no proxy for this URL. Raises ConfigurationError if the proxy is not a URL, and
+    UnsupportedProxyError if it is not an http proxy.
     """
     proxies, is_bypassed = _settings(target, environ)
     named = next((proxies[key] for key in (target.scheme, "all") if proxies.get(key)), None)
@@ -177,10 +181,10 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return a TLS context that trusts the CA bundle named in the environment.
+    """Return a TLS context that trusts the CA bundle to which REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE is set.
 
-    If REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are not set, the context trusts the CAs of the system and, if it is
-    installed, of certifi.
+    If neither variable is set, the context trusts the CAs of the system. If the certifi package is installed, the
+    context then also trusts certifi's CAs.
     """
     import ssl
 

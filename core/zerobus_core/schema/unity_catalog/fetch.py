@@ -1,7 +1,7 @@
-"""Fetches a table's description from Unity Catalog within a deadline, caches it, and translates errors into ours.
+"""Fetches descriptions of tables from Unity Catalog within a deadline, caches them, and translates errors into ours.
 
-``ask`` and ``send`` send other requests in the same way, but without the cache. Raises only our errors, and those of
-the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a TransportError. Secrets in the
+``ask`` and ``send`` send other requests in the same way, but without the cache. Raises only our errors and the errors
+of the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a TransportError. Secrets in the
 server's answers and in errors raised by libraries are masked, both in the text of our error and in its chain of causes.
 """
 
@@ -93,9 +93,10 @@ def send(
 ) -> Mapping[str, Any]:
     """Send a request and return the parsed answer.
 
-    ``body`` is sent as JSON; if it is None, the request has no body. Only a GET is sent again if it might have reached
-    the workspace. For any other method, raises a ZerobusIngestError that is not retryable if the request was sent and
-    the answer does not say what became of it. In all other respects, this works like ``ask``.
+    ``body`` is sent as JSON; if it is None, the request has no body. A GET is sent again after a transient failure,
+    even if the GET reached the workspace. A request with another method is sent again only if the workspace certainly
+    did not run it. If it is unknown whether the workspace ran such a request, raises a ZerobusIngestError that is not
+    retryable. In all other respects, this function works like ``ask``.
     """
     attempt = None if method == "GET" else _Unrepeatable()
 
@@ -109,13 +110,13 @@ def send(
         if attempt is None or not attempt.give_up():
             raise
         raise ZerobusIngestError(
-            f"it is not known whether the workspace ran the request {method} {path}, so it was not sent again: look "
-            f"whether it did before you repeat it ({error})"
+            f"it is not known whether the workspace ran the request {method} {path}, so it was not sent again: before "
+            f"you repeat the request, check whether the workspace ran it ({error})"
         ) from error
 
 
 class _Unrepeatable:
-    """A request that must not run twice: whether it was sent, and whether it still may be."""
+    """The state of a request that must not run twice: whether it was sent, and whether it may still be sent."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards both flags
@@ -125,7 +126,7 @@ class _Unrepeatable:
     def on_send(self) -> None:
         """Record that the request is about to be sent.
 
-        Raises IngestTimeoutError if the caller has stopped waiting for it.
+        Raises IngestTimeoutError, so that the request is not sent, if ``give_up`` was called before.
         """
         with self._lock:
             if self._is_given_up:
@@ -133,14 +134,14 @@ class _Unrepeatable:
             self._is_sent = True
 
     def may_repeat(self, error: Exception) -> bool:
-        """Return whether the request can be sent again after it failed with one of our errors."""
+        """Return whether the request can be sent again after it failed with ``error``, which is one of our errors."""
         with self._lock:
             if isinstance(error, ThrottledError):  # the workspace answered that it did not run the request
                 self._is_sent = False
             return not self._is_sent
 
     def give_up(self) -> bool:
-        """Forbid that the request is sent, and return whether it was sent before."""
+        """Prevent the request from being sent from now on; return whether it was already sent."""
         with self._lock:
             self._is_given_up = True
             return self._is_sent
@@ -164,7 +165,10 @@ def _identity(workspace: Workspace) -> object:
 
 
 class _ThisObject:
-    """A cache key for an object that cannot be hashed: equal only to the key of the same object, which it keeps."""
+    """A cache key for an object that cannot be hashed. Two keys are equal only if they are keys of the same object.
+
+    The key keeps a reference to the object.
+    """
 
     __slots__ = ("_held",)
 
@@ -253,10 +257,11 @@ def _patiently(
     seconds: float,
     attempt: _Unrepeatable | None = None,
 ) -> Mapping[str, Any]:
-    """Return the result of ``work``; retry transient failures, up to four attempts, if ``attempt`` allows it.
+    """Return the result of ``work``, which is called up to four times if it raises transient errors.
 
-    A retry starts within ``seconds`` seconds, or not at all. Raises our errors, and those of the user's
-    ``token_supplier``. Sleeps between attempts, so call this function from a worker thread.
+    ``work`` is called again only if ``attempt`` is None or allows it, and only within the first ``seconds`` seconds.
+    Raises our errors, and those of the user's ``token_supplier``. Sleeps between the calls, so call this function from
+    a worker thread.
     """
     end = time.monotonic() + seconds
     for number in count(1):
@@ -272,13 +277,13 @@ def _patiently(
             if not may_repeat or number == _ATTEMPTS or time.monotonic() + pause > end:
                 raise ours from ours.__cause__
         time.sleep(pause)
-    raise AssertionError("count has no end")
+    raise AssertionError("itertools.count never ends")
 
 
 def _own_error(error: Exception, workspace: Workspace) -> Exception:
     """Translate ``error`` to one of our errors, with secrets masked.
 
-    An error that the user's ``token_supplier`` raised is returned unchanged, unless it is one of ours.
+    An error that the user's ``token_supplier`` raised is returned unchanged if it is not one of our errors.
     """
     mask = mask_of(workspace)
     origin: BaseException = error

@@ -73,7 +73,7 @@ class SupplierError(Exception):
 class _QuietHere(logging.Filter):
     """Drops log records of databricks-sdk and urllib3 in the threads in which ``json_answer`` runs.
 
-    Our errors say what failed, without secrets.
+    The log records are not needed, because our errors say what failed. Our errors contain no secrets.
     """
 
     def __init__(self) -> None:
@@ -105,8 +105,8 @@ def json_answer(  # noqa: PLR0913 - the request, and the promise that it is sent
 ) -> Mapping[str, Any]:
     """Send a request and return the parsed JSON answer; raise SdkError if that fails.
 
-    If ``on_send`` is given, the request must not run twice: ``on_send`` is called when there is a token and the request
-    is about to be sent, and the request is sent only once.
+    If ``on_send`` is given, the request is sent only once, because it must not run twice. ``on_send`` is called after a
+    token was fetched, just before the request is sent.
     """
     here = threading.get_ident()
     _quiet.threads.add(here)
@@ -164,7 +164,7 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
         name = "databricks_oidc_endpoints"
         endpoints = getattr(config, name if hasattr(type(config), name) else "oidc_endpoints")
         if endpoints is None:
-            raise requests.exceptions.InvalidURL("the workspace does not name a token endpoint")
+            raise requests.exceptions.InvalidURL("the workspace does not publish the URL of a token endpoint")
         source = oidc.DatabricksOidcTokenSource(
             host=config.host,
             token_endpoint=endpoints.token_endpoint,
@@ -184,7 +184,7 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
 def translated_error(error: Exception, text_of: Callable[[str], str]) -> Exception | None:
     """Return the error to raise for an error of databricks-sdk: one of ours, or the one that ``token_supplier`` raised.
 
-    Returns None for an error of an unknown kind. ``text_of`` masks secrets in texts of the server and of libraries.
+    Returns None for an error of an unknown kind. ``text_of`` is a function that masks the secrets in a text.
     """
     chain = list(_chain(error))
     message = text_of(str(chain[0])).split(". Config: ")[0]  # databricks-sdk appends all of its settings
@@ -227,9 +227,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _token_answer_in(error: BaseException) -> Answer | None:
-    """Return the answer for which databricks-sdk raised ``error`` when it fetched a token; None if there is none.
+    """Return the answer to a token request if this answer made databricks-sdk raise ``error``; otherwise, return None.
 
-    The answer is taken from the stack frame that read it, because the error does not hold the status of the answer:
+    The answer is taken from the stack frame that read it, because ``error`` does not contain the status of the answer:
     databricks-sdk raises a KeyError for an answer without Content-Type, and a ValueError for most other answers.
     """
     trace = error.__traceback__

@@ -52,7 +52,7 @@ class TableSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: False if nothing but ``source_version`` identifies the content."""
+        """See ``Source``. True if the fingerprint covers the content itself, not only ``source_version``."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
@@ -123,9 +123,10 @@ class BatchesSource(Source):
 
 
 def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
-    """Yield the rows of a batch that are not in ``skip``; yield one chunk without rows if all of them are.
+    """Yield the rows of ``batch`` that are not in ``skip``.
 
-    ``first`` is the position of the batch's first row.
+    If all rows of the batch are in ``skip``, yields one chunk without rows. ``first`` is the position of the batch's
+    first row.
     """
     for start, part in clip(batch, first, skip.without):
         yield from split(part, start)
@@ -175,7 +176,8 @@ def copy_batch(batch: Any) -> pa.RecordBatch:
 class DatasetSource(Source):
     """A pyarrow Dataset. Its fragments are read one after the other, in the order of the dataset.
 
-    A fragment whose rows are all durable is not read if its file states its number of rows (Parquet or Arrow IPC).
+    If all rows of a fragment are durable, the fragment is not read. This applies only to Parquet and Arrow IPC, because
+    the rows of these formats can be counted without reading them.
     """
 
     is_arrow = True
@@ -194,7 +196,7 @@ class DatasetSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: False if nothing but ``source_version`` identifies the content."""
+        """See ``Source``. True if the fingerprint covers the content itself, not only ``source_version``."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
@@ -255,7 +257,7 @@ def _pieces(fragment: Any) -> list[tuple[int, int]]:
 def is_whole(dataset: Any) -> bool:
     """Return whether a dataset has all rows of its fragments.
 
-    Return False for a filtered dataset, of which it is unknown which rows it has.
+    Returns False for a filtered dataset, because it is unknown which rows pass its filter.
     """
     try:
         dataset.get_fragments()
@@ -332,7 +334,7 @@ def _tells_rows(fragment: Any) -> bool:
 
 
 def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
-    """Return a hash of the schema and of what ``fragments`` read: the files, their row groups, and the read options.
+    """Return a hash of the schema, and of the files, row groups and read options of ``fragments``.
 
     Returns None if the dataset has no file system, if a fragment has no file, if a file's version is unknown, or if the
     read options cannot be hashed.
@@ -363,8 +365,8 @@ def _reading(fragment: Any) -> list[Any]:
 def _facts(value: Any) -> Any:
     """Convert a file format and its options to JSON-compatible values. Equal options give equal values.
 
-    An object is converted with ``__reduce_ex__``, the method that pickle uses, because no other way gives all options
-    of every format. Raises TypeError for an object that cannot be pickled.
+    An object is converted with ``__reduce_ex__``, the method that pickle uses, because only this method gives all
+    options of every format. Raises TypeError for an object that cannot be pickled.
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value

@@ -1,12 +1,14 @@
-"""Corrects the Arrow data of DuckDB, or refuses columns that cannot be corrected.
+"""Corrects the Arrow data of DuckDB, and refuses columns that cannot be corrected.
 
-DuckDB writes JSON as plain text, UHUGEINT as signed numbers, BIT and BIGNUM as bytes, and TIME WITH TIME ZONE without
-its offset. If ``arrow_lossless_conversion`` is set, it writes HUGEINT and UHUGEINT as opaque bytes.
+DuckDB writes the values of some types to Arrow data in a form that would be misread:
 
-1. JSON is marked as JSON at every depth.
-2. Columns of type UHUGEINT and BIT are converted, unless they are opaque bytes.
-3. All other values of these types, and HUGEINT that is opaque bytes, are refused at every depth. So is TIME_NS, since
-   its nanoseconds would be cut off when the values are encoded.
+* JSON is written as plain text. It is marked as JSON, also inside a nested type.
+* UHUGEINT is written as signed numbers, and BIT as bytes. A column of one of these types is converted. Inside a nested
+  type, both types are refused.
+* BIGNUM is written as bytes, and TIME WITH TIME ZONE without its offset. Both types are refused.
+* TIME_NS is refused, because its nanoseconds would be cut off when the values are encoded.
+* Values that are written as opaque bytes are refused, such as those of HUGEINT and UHUGEINT if
+  ``arrow_lossless_conversion`` is set.
 """
 
 from __future__ import annotations
@@ -41,11 +43,11 @@ _CHILDREN = {
 def reader_with_json(
     relation: Any, reader: pa.RecordBatchReader, is_read: Callable[[str], bool] = lambda name: True
 ) -> pa.RecordBatchReader:
-    """Return a reader that yields the batches of ``reader``, corrected as the module's docstring says.
+    """Return a reader that yields the batches of ``reader`` with the corrections that the module's docstring lists.
 
     ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if ``relation`` is not from DuckDB, or if no
-    column has to be corrected. Raises ConfigurationError if a column for which ``is_read(name)`` is true has values
-    that cannot be corrected.
+    column has to be corrected. Raises ConfigurationError if a column has values that cannot be corrected; columns for
+    which ``is_read(name)`` is False are not checked for this.
     """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:
@@ -74,7 +76,7 @@ def reader_with_json(
 
 
 def _refuse_misread(field: pa.Field, kind: Any) -> None:
-    """Raise ConfigurationError if the column has values, also inside of other values, that cannot be corrected."""
+    """Raise ConfigurationError if values of the column, or values nested inside them, cannot be corrected."""
     found = None if _rebuilt(field, kind.id) is not None else next(_misread(field.type, kind), None)
     if found is None:
         return
@@ -89,7 +91,10 @@ def _refuse_misread(field: pa.Field, kind: Any) -> None:
 
 
 def _misread(source: pa.DataType, kind: Any) -> Iterator[Any]:
-    """Yield those of DuckDB's type ``kind`` and the types inside it whose values are wrong as Arrow's ``source``."""
+    """Check DuckDB's type ``kind`` and the types nested in it; yield each type whose values would be misread.
+
+    ``source`` is the type of the Arrow data to which DuckDB converts values of ``kind``.
+    """
     if kind.id in _MISREAD and not (kind.id == "hugeint" and pa.types.is_decimal(source)):
         yield kind
     if kind.id not in _CHILDREN:
@@ -129,9 +134,9 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """Return a column's correct type and a function that converts its arrays; None if there is no correction.
+    """Return a column's correct type, and a function that converts the column's arrays to this type.
 
-    ``kind`` is the ``id`` of the column's type in DuckDB.
+    Returns None if the column need not or cannot be converted. ``kind`` is the ``id`` of the column's type in DuckDB.
     """
     if kind == "uhugeint" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned

@@ -37,7 +37,7 @@ def frame_content(frame: Any) -> pa.Table | FrameRows | None:
 
 
 def is_read_as_rows(item: Any) -> bool:
-    """Return whether an item must be read row by row: it is a pandas frame, and Arrow might change its values."""
+    """Return whether ``item`` is a pandas frame that must be read row by row because Arrow might change its values."""
     return is_instance(item, "pandas", "DataFrame") and is_changed_by_arrow(plain_pandas(item))
 
 

@@ -20,8 +20,8 @@ Maker = Callable[["FoundFiles", FileFormatOption | None, tuple[str, ...]], "File
 def reader_of(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
     """Return the reader for the files of ``found``, with the settings of ``chosen`` if they are for this format.
 
-    ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError if a library is missing. May read
-    the first file, and does not translate the errors that its decoder raises.
+    ``dropped`` are the column names in ``options.drop``. Raises ConfigurationError if a library that the format needs
+    is missing. Can read the first file; errors that the file's decoder raises are not translated.
     """
     return _MAKERS[found.format](found, chosen, dropped)
 

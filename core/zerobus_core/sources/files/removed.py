@@ -27,13 +27,13 @@ def removed_rows(
 ) -> Iterator[RemovedRows | None]:
     """Yield the rows of each file that is in ``before`` but not in ``now``; see ``Source.removed_since``.
 
-    Yields nothing if ``before`` and ``now`` have any difference other than removed files. The rows of each file that
-    begins before row ``reached`` are counted; a file is read for this if its format does not state the number of rows.
-    Raises an error if such a file is in ``now`` and has changed or cannot be read.
+    Yields nothing if ``now`` differs from ``before`` in any other way than by removed files.
 
-    If a removed file has changed, is missing or cannot be read, its RemovedRows is not exact, and is the last one. At
-    the first file that begins at row ``reached`` or later, the last RemovedRows is yielded; it is not exact, and has no
-    rows.
+    The files in ``before`` are processed in order, and the rows of each file are counted. If the format of a file does
+    not state the number of rows, the file is read to count them. Raises an error if a file that is also in ``now`` has
+    changed or cannot be read. If a removed file has changed, is missing or cannot be read, its RemovedRows is not
+    exact, and is the last one. The first file that begins at row ``reached`` or later is not counted: a RemovedRows
+    that is not exact and has no rows is yielded for this file, and is the last one.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
@@ -87,8 +87,8 @@ def _count_removed(
     """Return the number of rows of a removed file, and whether this number is exact.
 
     ``enough`` is a number of rows. If that many rows were read, counting stops, and the number is treated as exact.
-    If reading the file raises an error, the number is not exact, and is that of the rows before the error. For a file
-    that is changed or missing, the number is 0, and not exact.
+    If reading the file raises an error, the number is not exact: it is the number of rows that were read before the
+    error. For a file that is changed or missing, the number is 0, and not exact.
     """
     rows = 0
     try:

@@ -72,14 +72,20 @@ class FileSource(Source):
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare to read for a table. Its types can change how cells, numbers and partition values are parsed."""
+        """Prepare to read rows for a table.
+
+        The types in ``schema`` can change how cells, numbers and partition values are parsed.
+        """
         for_table = getattr(self._reader, "for_table", None)
         if for_table is not None:
             self._reader = for_table(schema)
         self._types = partition_types(self._found, schema)
 
     def _count_rows(self) -> int | None:
-        """Return the number of all rows; None for many files, or if a file must be read to count its rows."""
+        """Return the total number of rows.
+
+        Returns None if there are too many files to open each of them, or if a file must be read to count its rows.
+        """
         if len(self._found.files) > _MAX_ASKED:
             return None
         total = 0
@@ -140,7 +146,7 @@ class FileSource(Source):
         return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
-        """Return the line of a row that was read, such as "line 3" or "line 3 of a.csv"; "" if it is unknown."""
+        """Return the line of a row that was read, such as "line 3" or "line 3 of a.csv"; "" if the line is unknown."""
         lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
         index = bisect_right(self._starts, row) - 1
         if lines is None or index < 0:
@@ -249,7 +255,7 @@ def files_source(
     ``format`` is the format of all files, whatever their extensions: parquet, csv, jsonl, ipc, avro or excel. If it is
     None, the extensions show the format, and files with an unknown extension have the format of ``options.format``. If
     ``reader`` is None, the reader for the format is used. Raises ConfigurationError if ``format`` is None and the
-    extensions show another format than that of ``options.format``. Also raises the errors of ``find_files`` and
+    extensions show a format that is not the format of ``options.format``. Also raises the errors of ``find_files`` and
     ``source_of_found``.
     """
     chosen = format_of(options.format) if options.format is not None else None
@@ -294,7 +300,7 @@ def source_of_files(
     *,
     earlier: Sequence[Sequence[FoundFile]] = (),
 ) -> FileSource:
-    """Return the source that reads ``files``, which were found at ``place``, in the order given.
+    """Return the source that reads ``files`` in the order given; ``place`` is the Location where they were found.
 
     ``earlier`` has the lists of files that earlier attempts might have read. Each of these lists contains all of
     ``files``, and in addition files that were removed from the list since then.

@@ -14,9 +14,9 @@ _COLUMNAR = frozenset({"pandas", "polars", "pyarrow", "pyspark"})
 
 
 def is_instance(value: Any, package: str, *names: str) -> bool:
-    """Return whether a value is an instance of one of the classes ``names`` of the package or module ``package``.
+    """Return whether ``value`` is an instance of one of the classes that are called ``names`` in ``package``.
 
-    Returns False if ``package`` was not imported.
+    ``package`` is the name of a package or module. Returns False if it was not imported.
     """
     module = sys.modules.get(package)
     if module is None:
@@ -27,7 +27,10 @@ def is_instance(value: Any, package: str, *names: str) -> bool:
 
 
 def columnar_package(value: Any) -> str | None:
-    """Return which of pandas, polars, pyarrow and pyspark defines the value's class or a base class; None if none."""
+    """Return the name of the library that defines the class of ``value`` or a base class of that class.
+
+    The library can be pandas, polars, pyarrow or pyspark. Returns None if none of them defines such a class.
+    """
     for kind in type(value).__mro__:
         # Classes that are made while a program runs, for example by protobuf's message factory, can have no module.
         package = (getattr(kind, "__module__", None) or "").partition(".")[0]

@@ -29,8 +29,8 @@ class RangeColumn:
 
         ``first`` is the position of the batch's first row in its table, and ``of`` is the number of rows in that table.
         Raises ConfigurationError if the index does not have ``of`` values, for example because the table was filtered.
-        Raises it also if ``batch`` has a column of the same name with other values. ``where`` is what the error calls
-        the table.
+        Also raises ConfigurationError if ``batch`` has a column of the same name with other values. Error messages call
+        the table ``where``.
         """
         if len(self.values) != of:
             raise ConfigurationError(
@@ -66,7 +66,10 @@ class RangeColumn:
 
 
 def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColumn | None:
-    """Return the named range index in a schema's pandas metadata; None if it is missing or named in ``dropped``."""
+    """Return the named range index in a schema's pandas metadata.
+
+    Returns None if the metadata have no such index, or if ``dropped`` contains the name of the index.
+    """
     for index in _index_columns(schema):
         if isinstance(index, dict) and index.get("kind") == "range" and index.get("name") is not None:
             name = str(index["name"])
@@ -76,10 +79,10 @@ def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColum
 
 
 def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
-    """Return ``table`` with the named range index from its metadata as a column.
+    """Return ``table`` with an added column: the named range index from the pandas metadata of ``table``.
 
-    Returns ``table`` itself if there is no such index, or if its name is in ``dropped``. Raises ConfigurationError as
-    ``RangeColumn.added_to`` does.
+    Returns ``table`` itself if its metadata have no such index, or if ``dropped`` contains the name of the index.
+    Raises ConfigurationError as ``RangeColumn.added_to`` does.
     """
     found = range_column(table.schema, dropped)
     if found is None:
@@ -96,7 +99,7 @@ def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
 def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> None:
     """Raise ConfigurationError if the metadata of ``schema`` have a named range index that is not in ``dropped``.
 
-    This is for data that come batch by batch. Their number of rows is unknown, so the index cannot become a column.
+    If data come batch by batch, the number of rows is unknown, so the index cannot become a column.
     """
     found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
     if found is not None:

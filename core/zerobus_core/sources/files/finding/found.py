@@ -180,11 +180,11 @@ def looks_like_path(text: str) -> bool:
 def find_files(given: str | Sequence[str], *, format: str | None = None, fallback: str | None = None) -> FoundFiles:
     """Find the files of one or more paths, URIs, directories or globs.
 
-    Files in a directory or glob are sorted by path; names that begin with ``_`` or ``.`` are left out, but not
-    partitions such as ``_day=1``. If ``given`` has several paths, their files are in the order of these paths.
-    ``format`` is the format of all files, whatever their extensions; ``fallback`` is the format of files with an
-    unknown extension. Raises ConfigurationError if a path has no files to read, if the format of a file is unknown, or
-    if the files have several formats. Also raises the errors of Location.
+    Files in a directory or glob are sorted by path. Files and directories whose names begin with ``_`` or ``.`` are
+    left out, except partitions such as ``_day=1``. If ``given`` has several paths, their files are in the order of
+    these paths. ``format`` is the format of all files, whatever their extensions; ``fallback`` is the format of files
+    with an unknown extension. Raises ConfigurationError if a path has no files to read, if the format of a file is
+    unknown, or if the files have several formats. Also raises the errors of Location.
     """
     places = [Location(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
@@ -248,9 +248,9 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
-    """Return the version of a file, given fsspec's ``info`` about the file; None if there is no version.
+    """Return the version of the file that fsspec's ``info`` describes; None if the file has no version.
 
-    Unlike ``local_version``, leaves out the change time of a local file, because chmod and new links also change it.
+    The version of a local file does not contain the change time, because chmod and new links also change that time.
     """
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
@@ -259,8 +259,9 @@ def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that takes fsspec's info about a file of ``fs`` and returns the version of the file.
 
-    For a local file or a file in an archive, the function calls ``version_of``. For any other file, it is faster than
-    ``version_of``, and returns the same version with the size of the file in front; None if there is no version.
+    For a local file or a file in an archive, the function calls ``version_of``. For any other file, the function is
+    faster than ``version_of``: it returns the size of the file, a colon, and the same version as ``version_of``. If the
+    file has no version, the function returns None.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)

@@ -64,10 +64,11 @@ class Location:
     def each(self) -> Iterator[Info]:
         """Yield fsspec's info about each file of a directory or glob.
 
-        The whole list is kept in memory only if the file system has its own recursive listing. Names that begin with
-        ``_`` or ``.`` are left out, but not partitions such as ``_day=1``. Raises ConfigurationError for the directory
-        of a Delta table, for a local pipe, socket or device, and for a local link to a directory if the listing is
-        recursive. If the storage fails, raises the same errors as creating the Location.
+        The whole list is kept in memory only if the file system has its own recursive listing. Files and directories
+        whose names begin with ``_`` or ``.`` are left out, except partitions such as ``_day=1``. Raises
+        ConfigurationError for the directory of a Delta table, and for a local pipe, socket or device. If the listing is
+        recursive, also raises ConfigurationError for a local link to a directory. If the storage fails, raises the same
+        errors as creating the Location.
         """
         with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
@@ -148,11 +149,11 @@ def _lists_by_itself(fs: Any) -> bool:
 
 
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
-    """Yield the infos of files below a directory, at most ``depth`` levels deep, or at any depth if it is None.
+    """Yield fsspec's info about each file below ``directory``.
 
-    ``listed`` has fsspec's info about the entries of ``directory``. If ``depth`` is None, raises ConfigurationError for
-    a local link to a directory, unless its name is hidden: following such links could go in circles, or list a file
-    twice.
+    ``listed`` has fsspec's info about the entries of ``directory``. Files at most ``depth`` levels deep are listed. If
+    ``depth`` is None, files at any depth are listed, and a local link to a directory raises ConfigurationError unless
+    the name of the link is hidden: following links could go in circles, or list a file twice.
     """
     for info in listed:
         name = str(info["name"])

@@ -44,10 +44,14 @@ class PartitionType:
 def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dict[str, PartitionType]:
     """Return the type of each partition column, by name.
 
-    The type is a date for a DATE column of the table, a 64-bit integer for an integer column, and text for a STRING
-    column. For any other column, and without a table, the type is a 64-bit integer if every value is an integer without
-    extra zeros or signs (7, not 007), otherwise text. The type of a DATE or integer column is also text if one of its
-    values cannot be converted.
+    The result depends on the type of the column in the table:
+
+    * STRING: text.
+    * DATE: a date, or text if one of the values is not a date.
+    * An integer type: a 64-bit integer, or text if one of the values is not a 64-bit integer.
+    * Any other type: a 64-bit integer if every value is a 64-bit integer without extra zeros or signs (7, not 007);
+      otherwise text. A column that is not in the table is treated in the same way, and so are all columns if ``schema``
+      is None.
     """
     values: dict[str, set[str]] = {}
     for file in found.files:

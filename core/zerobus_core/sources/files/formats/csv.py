@@ -49,10 +49,10 @@ class CsvReader:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> CsvReader:
-        """Return a reader that rewrites cells with numbers, booleans, dates or times in the form the encoder parses.
+        """Return a reader that rewrites numbers, booleans, dates and times to the form that the encoder parses.
 
-        ``schema`` gives the type of each column. A column's cells are rewritten only if the CsvFormat says how values
-        of that type are written in the file.
+        ``schema`` gives the type of each column. The cells of a column are rewritten only if the CsvFormat says how
+        values of the column's type are written in the file.
         """
         return CsvReader(self._format, cell_readers(self._format, schema))
 

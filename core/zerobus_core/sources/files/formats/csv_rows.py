@@ -16,11 +16,11 @@ _BLANKS = b" \t"
 
 
 class BrokenRowError(ValueError):
-    """Raised for an ambiguous row. The message says why it is ambiguous; most messages name an option to resolve it."""
+    """Raised for an ambiguous row. The message says why the row is ambiguous, and in most cases which option to set."""
 
 
 class Cell(NamedTuple):
-    """The content of one cell: without its quotes, and with escapes resolved."""
+    """The content of one cell, without its quotes and with its escapes resolved."""
 
     text: bytes
     is_quoted: bool
@@ -87,9 +87,10 @@ class CsvGrammar:
         return rb"(?:%s|%s)?+" % (quoted, plain), quoted, rb"%s%s%s(?:%s)?+" % (blanks, q, inner, e)
 
     def end_of_rows(self, data: bytes, *, is_last: bool) -> int:
-        """Return how many bytes at the start of ``data`` are whole rows; ``is_last`` says that no more data follow.
+        """Return the number of bytes at the start of ``data`` that form whole rows.
 
-        Raises BrokenRowError if the first row is invalid. If a later row is invalid, the rows before it are counted.
+        ``is_last`` says whether ``data`` are the last data of the file. Raises BrokenRowError if the first row is
+        invalid. If a later row is invalid, the rows before it are counted.
         """
         if not self.quote or self.quote not in data:
             end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
@@ -109,8 +110,9 @@ class CsvGrammar:
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
         """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` after its line end.
 
-        If there is no such row, return None, and the index after the line end of the last comment (0 if there are no
-        comments). ``is_last`` says that no more data follow. Raises BrokenRowError as ``end_of_rows`` does.
+        If ``data`` has no such row, returns None and the index after the line end of the last comment; the index is 0
+        if there are no comments. ``is_last`` says whether ``data`` are the last data of the file. Raises BrokenRowError
+        as ``end_of_rows`` does.
         """
         end = self.end_of_rows(data, is_last=is_last)
         at = 0
@@ -153,7 +155,10 @@ class CsvGrammar:
         return Cell(self._pair.sub(lambda match: match[1] or self.quote, text), is_quoted=True)
 
     def as_rfc_4180(self, data: bytes) -> bytes:
-        """Return ``data``, which must be whole rows, rewritten to have no comments, escapes or ignored blanks."""
+        """Return ``data`` without comments and ignored blanks, and with escapes rewritten as RFC 4180 requires.
+
+        ``data`` must be whole rows.
+        """
         if self._comment and self._comment in data:
             data = b"".join(row + b"\n" for row in self.rows(data))
         if self._skip_blanks and any(bytes([blank]) in data for blank in self._blanks):

@@ -32,7 +32,10 @@ _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"
 
 
 def cell_readers(given: CsvFormat, schema: TableSchema) -> dict[str, CellReader]:
-    """Return a CellReader, by column name, for each column whose cells must be rewritten; ``given`` decides which."""
+    """Return a dictionary with a CellReader for each column whose cells must be rewritten; the keys are column names.
+
+    The cells of a column must be rewritten if ``given`` says how values of the column's type are written in the file.
+    """
     readers = {column.name: _reader(given, column.type) for column in schema.columns}
     return {name: reader for name, reader in readers.items() if reader is not None}
 

@@ -36,9 +36,9 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
     """Yield the text of ``blocks`` as UTF-8, without a byte order mark at the start.
 
     A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8, so that a value with such a byte is
-    refused later. ``name`` is the name of the file in errors. Raises ConfigurationError for a file that begins with a
-    byte order mark of UTF-16 or UTF-32 if ``encoding`` is a different encoding, for a file that begins like a known
-    binary format, and for an HTML page.
+    refused later. Error messages call the file ``name``. Raises ConfigurationError for an HTML page, and for a file
+    that begins with the first bytes of a known binary format. Also raises ConfigurationError for a file that begins
+    with a byte order mark of UTF-16 or UTF-32 if ``encoding`` is a different encoding.
     """
     codec = codecs.lookup(encoding)
     start = b""

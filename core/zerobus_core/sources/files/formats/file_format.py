@@ -40,7 +40,7 @@ class FileFormat(Protocol):
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
         """Yield the wanted rows. Other rows are decoded only as far as the format requires.
 
-        ``chunk_rows`` is how many rows a piece should have. A piece can have fewer rows, and if the format is read in
-        blocks, also more.
+        ``chunk_rows`` is the number of rows that a piece should have. A piece can have fewer rows. If the format is
+        read in blocks, a piece can also have more rows.
         """
         ...

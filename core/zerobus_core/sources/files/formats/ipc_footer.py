@@ -1,9 +1,9 @@
 """Detects that a file consists of several Arrow IPC files that were joined.
 
-In such a file, there is more than padding between the footer and the last message that it lists. For example, the
-output of ``cat a.arrow b.arrow`` ends with the footer of ``b``, but the offsets in this footer now point into ``a``.
-Readers fail, or return rows of ``a`` in place of the rows of ``b``. Message.fbs and File.fbs of apache/arrow define
-the layout.
+The footer of an Arrow IPC file lists the offsets of the file's messages. In a joined file, there is more than padding
+between the last message in this list and the footer. For example, the output of ``cat a.arrow b.arrow`` ends with the
+footer of ``b``, but the offsets in this footer now point into ``a``. Readers fail, or return rows of ``a`` in place of
+the rows of ``b``. Message.fbs and File.fbs of apache/arrow define the layout.
 """
 
 from __future__ import annotations

@@ -37,8 +37,9 @@ _BOM = b"\xef\xbb\xbf"
 class JsonLinesFormat:
     """Reads one object per line, an array of objects, or objects that span several lines.
 
-    The first bytes of a file that are not white space decide which of these it is. ``[`` begins an array. A first line
-    that is only ``{`` begins objects that span several lines. Lines end in LF or CRLF; blank lines are ignored.
+    The start of a file, after any white space, shows which of the three it contains. If the file begins with ``[``, it
+    contains an array. If the first line is only ``{``, the file contains objects that span several lines. Otherwise, it
+    contains one object per line. Lines end in LF or CRLF; blank lines are ignored.
     """
 
     is_arrow = False
@@ -101,10 +102,11 @@ def line_pieces(
 ) -> Pieces:
     """Yield the wanted rows as Pieces; each line in ``blocks`` that is not blank is a row.
 
-    ``runs`` has the ranges of the positions of the wanted rows. Pieces can be empty. An empty block in ``blocks`` means
-    that no data have arrived for a while. Rows wait about ``MAX_WAIT`` seconds for their piece to become full; the time
-    is checked after each block. ``name`` says in errors where the lines come from. Raises ConfigurationError for a line
-    longer than ``MAX_LINE_BYTES``, and if the first line that is not blank begins a JSON array.
+    ``runs`` yields ranges of positions: the rows at these positions are wanted. Pieces can be empty. An empty block in
+    ``blocks`` means that no data have arrived for a while. A piece that is not full is yielded when its first row has
+    waited for about ``MAX_WAIT`` seconds; the time is checked after each block. Error messages call the origin of the
+    lines ``name``. Raises ConfigurationError for a line longer than ``MAX_LINE_BYTES``, and if the first line that is
+    not blank begins a JSON array.
     """
     return (yield from text_pieces(_without_array(_lines(blocks, name), name), runs, chunk_rows, values))
 
@@ -164,9 +166,9 @@ def text_pieces(
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
-    """For each block, yield the lines that end in it, without their LF, and then None.
+    """Yield the lines in ``blocks`` without their LF; after the lines that end in a block, yield None.
 
-    After the last block, yield what follows the last LF, which can be empty.
+    After the last block, yields the text after the last LF, which can be empty.
     """
     number = size = 0
     parts: list[bytes] = []

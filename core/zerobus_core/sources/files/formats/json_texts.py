@@ -34,10 +34,12 @@ def layout_of(start: bytes) -> Layout | None:
 def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
     """Yield the JSON text of each value, and None after the texts that end in each block.
 
-    ``is_array`` says whether the file is one array of values. ``name`` is the name of the file in errors. Raises
-    ConfigurationError for an array that is not closed, has a comma without a value, or has text after it. Without an
-    array, raises it for text between values, and for an incomplete last value. In both cases, raises it if a value is
-    still incomplete after ``max_bytes`` bytes. A yielded text can be invalid JSON.
+    ``is_array`` says whether the file is one array of values. Error messages call the file ``name``. A yielded text can
+    be invalid JSON.
+
+    Raises ConfigurationError if a value is still incomplete after ``max_bytes`` bytes. If ``is_array`` is True, also
+    raises it for an array that is not closed or has a comma without a value, and for text after the array. If
+    ``is_array`` is False, also raises it for text between values, and for an incomplete last value.
     """
     texts = _Texts(name, is_array=is_array)
     for block in blocks:
@@ -109,7 +111,7 @@ class _Texts:
             raise ConfigurationError(f"{self._name} has {what}: {shown!r}")
 
     def _taken(self, match: re.Match[bytes]) -> bytes | None:
-        """Process a token; return the text of the value that the token completes, or None if it completes none."""
+        """Process a token. If the token completes a value, return the text of this value; otherwise, return None."""
         sign = match[0]
         if sign in b"[{":
             self._on_open(match)

@@ -62,7 +62,10 @@ class LineWithKeyTwice(UnreadableLine):
 
 
 class JsonValues:
-    """Parses JSON texts to rows with exact numbers for ``columns``; without columns, numbers can be rounded doubles."""
+    """Parses JSON texts to rows with exact numbers for ``columns``.
+
+    If ``columns`` is empty, numbers can be rounded to doubles.
+    """
 
     def __init__(self, columns: Sequence[Field] = ()) -> None:
         self._settle = (_settler(StructType(tuple(columns))) or _unchanged) if columns else _all_settled
@@ -138,7 +141,7 @@ class JsonValues:
 
 
 def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
-    """Return whether certainly all values are objects without repeated keys, and no value is a dead letter."""
+    """Return whether it is certain that every value is an object without repeated keys and not a dead letter."""
     if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
         return False
     # A line cannot have fewer keys than its value, so if the sums are equal, the numbers are equal in every line.
@@ -167,10 +170,10 @@ def _is_huge(value: Any) -> bool:
 
 
 def _may_be_huge(values: Iterable[Any]) -> bool:
-    """Return whether a value can be huge, judged by the sum of the absolute values.
+    """Return whether one of ``values`` might be huge, in the sense of ``_is_huge``.
 
-    False is certain. True can be wrong, because a sum can be huge although each value is small. Computing the sum takes
-    half the time of testing each value.
+    The function tests only the sum of the absolute values, which takes half the time of testing each value. The result
+    False is always correct. True can be wrong, because the sum can be huge although each value is small.
     """
     numbers = list(filter(None, values))
     try:

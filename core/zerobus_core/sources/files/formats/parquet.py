@@ -97,8 +97,8 @@ class _Int96:
 
     Arrow can read INT96 as nanoseconds or as microseconds. As nanoseconds, times before 1677 and after 2262 wrap
     around. As microseconds, the last three digits are dropped. So each column is read in both units, and the
-    microseconds are multiplied by 1,000. The product wraps around in the same way as the nanoseconds, so the two differ
-    only if digits were dropped.
+    microseconds are multiplied by 1,000. The product wraps around in the same way as the nanoseconds, so the product
+    and the nanoseconds differ only if digits were dropped.
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:

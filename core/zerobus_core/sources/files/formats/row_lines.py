@@ -27,16 +27,17 @@ class RowLines:
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
-        """Record that row ``row`` is in line ``line``, and that the rows after it are on consecutive lines.
+        """Record that row ``row`` is in line ``line``, and that the rows after it are in the lines after it.
 
-        This holds up to the row of the next call of ``note`` or ``note_block``.
+        This series of rows ends before the row that is passed to the next call of ``note`` or ``note_block``.
         """
         self._mark(row, line)
 
     def note_block(self, row: int, rows: int, lines: Callable[[], Iterable[int]]) -> None:
         """Record a block of rows; ``lines()`` returns the line number of each row of the block.
 
-        ``row`` is the first row of the block, and ``rows`` is the number of rows. Only the last few blocks are kept.
+        ``row`` is the number of the block's first row, and ``rows`` is the number of rows in the block. Only the last
+        few blocks are kept.
         """
         self._mark(row, None)
         self._unmarked.append((row, row + rows, lines))
