@@ -39,7 +39,7 @@ LIKE_DATES = "text that looks like dates or times"
 
 @dataclass(slots=True)
 class _Seen:
-    """The types of the values seen in one place: in a column, a struct member or a list, or as the rows themselves."""
+    """The types of the values seen in one place: a column, a struct member, a list, or the sample as a whole."""
 
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False

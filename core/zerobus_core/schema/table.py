@@ -106,8 +106,8 @@ class TableSchema:
         """Build the schema from Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``.
 
         ``info`` is that answer, already parsed from JSON; ``table`` is the table's full name, by default the one in
-        ``info``. Raises a SchemaError that lists the reasons why Zerobus does not support the table, or says that
-        ``info`` is not such an answer.
+        ``info``. If Zerobus does not support the table, raises a SchemaError that lists the reasons. Also raises
+        SchemaError if ``info`` is not such an answer.
         """
         try:
             table = table or str(info.get("full_name") or "")

@@ -1,7 +1,7 @@
 """Sources: objects that yield rows in ordered chunks. Each row has a stable position.
 
 A source can also have a fingerprint, which identifies its content. ``source_of`` is the entry point: it returns the
-Source that reads the user's object, or raises ConfigurationError if no source can read this object.
+Source that reads the object that the user passed, or raises ConfigurationError if no source can read this object.
 """
 
 from __future__ import annotations

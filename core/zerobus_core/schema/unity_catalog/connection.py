@@ -74,7 +74,7 @@ class Connection:
         """Open the connection, including the TLS handshake for https.
 
         ``request`` opens the connection if needed. So call this method only to test whether a connection is possible,
-        or before ``wait`` to give answers another timeout than the connection.
+        or before ``wait``, to set one timeout for the connection and another one for the answers.
         """
         self._http.connect()
 

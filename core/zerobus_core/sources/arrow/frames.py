@@ -16,12 +16,12 @@ __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
 
 
 def frame_content(frame: Any) -> pa.Table | FrameRows | None:
-    """Return a pandas or polars frame as an Arrow table; return a pandas frame as rows if Arrow might change values.
+    """Convert a pandas or polars frame to an Arrow table, or to rows if it is a pandas frame that Arrow might change.
 
     In a pandas frame, named index levels become columns, unnamed levels are left out, and NaN, NaT and NA become null.
-    A pandas frame with Python objects that Arrow cannot convert is also returned as rows. Raises ConfigurationError for
-    a frame with columns that cannot be delivered, for any other object of pandas or polars, such as a Series, and for a
-    Spark object. Returns None for objects of other libraries.
+    A pandas frame with Python objects that Arrow cannot convert is also converted to rows. Raises ConfigurationError
+    for a frame with columns that cannot be delivered, for any other object of pandas or polars, such as a Series, and
+    for a Spark object. Returns None for objects of other libraries.
     """
     if is_instance(frame, "pandas", "DataFrame"):
         return _from_pandas(plain_pandas(frame))

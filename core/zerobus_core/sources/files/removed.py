@@ -27,7 +27,7 @@ def removed_rows(
 ) -> Iterator[RemovedRows | None]:
     """Yield the rows of each file that is in ``before`` but not in ``now``; see ``Source.removed_since``.
 
-    Yields nothing if ``now`` differs from ``before`` in any other way than by removed files.
+    Yields nothing if ``now`` and ``before`` also differ in other ways, for example because files were added.
 
     The files in ``before`` are processed in order, and the rows of each file are counted. If the format of a file does
     not state the number of rows, the file is read to count them. Raises an error if a file that is also in ``now`` has

@@ -14,7 +14,7 @@ _COLUMNAR = frozenset({"pandas", "polars", "pyarrow", "pyspark"})
 
 
 def is_instance(value: Any, package: str, *names: str) -> bool:
-    """Return whether ``value`` is an instance of one of the classes that are called ``names`` in ``package``.
+    """Return whether ``value`` is an instance of a class of ``package`` whose name is in ``names``.
 
     ``package`` is the name of a package or module. Returns False if it was not imported.
     """

@@ -43,7 +43,7 @@ def open_compressed(fs: Any, path: str, compression: str) -> Any:
 class _NonEmptyFile(io.RawIOBase):
     """A compressed file whose ``read`` raises EOFError if the file has no bytes.
 
-    Without this, the readers of gzip and zstd would treat such a file as one with empty content.
+    Without this class, the readers of gzip and zstd would treat a file without bytes as a compressed empty file.
     """
 
     def __init__(self, opened: Any) -> None:

@@ -208,7 +208,7 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
 def holds_no_files(place: str) -> bool:
     """Return whether a directory or glob has no files to read; False for a single file.
 
-    Raises ConfigurationError for a path that is not a glob and does not exist, and the other errors of Location.
+    Raises the errors of Location, such as ConfigurationError for a path that does not exist and is not a glob.
     """
     return not Location(place).files()
 

@@ -24,8 +24,8 @@ Info = Mapping[str, Any]
 class Location:
     """A path, URI, directory or glob that the user passed.
 
-    Creating a Location raises ConfigurationError if a path that is not a glob does not exist. It raises TransportError
-    or ConfigurationError if the storage fails.
+    Creating a Location raises ConfigurationError if the path does not exist, unless the path is a glob. If the storage
+    fails, creating a Location raises TransportError or ConfigurationError.
     """
 
     def __init__(self, given: str) -> None:

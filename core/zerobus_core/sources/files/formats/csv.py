@@ -200,8 +200,9 @@ class _Rows:
     def _more(self) -> bool:
         """Add the next block of the file to the unread data and return True; return False at the end of the file.
 
-        There is one exception. If there are unread data at the end of the file, the first call there adds a missing
-        line end to them and returns True. Raises ConfigurationError if the unread data are longer than a row can be.
+        One exception: if there are unread data at the end of the file, the first call that reaches the end adds a
+        missing line end to these data, and returns True. Raises ConfigurationError if the unread data are longer than a
+        row can be.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Records in which line of a text file each row is, so that errors can name the line.
+"""Stores the line number of each row of a text file, so that error messages can show it.
 
 For a series of rows on consecutive lines, only the line of the first row is stored.
 """
