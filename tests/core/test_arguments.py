@@ -145,7 +145,7 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
     ({"stop": threading.Event}, "stop must be a threading.Event, not the class Event"),
     ({"records": {"id": 1}}, "records is a dict, which is one record; pass a list of records: [record]"),
     ({"options": {"extra_columns": "keep"}}, '.extra_columns must be "error", "drop", "variant:COLUMN" or "rescue"'),
-    ({"options": {"extra_columns": "variant:rest"}}, "names 'rest', which the table does not have; name a VARIANT"),
+    ({"options": {"extra_columns": "variant:rest"}}, "column 'rest', which the table does not have; use a VARIANT"),
     (
         {"options": {"constants": {"id": 1}}},
         "options.constants fills 'id', which the source also has; leave the source's column out with drop",

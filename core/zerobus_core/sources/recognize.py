@@ -113,7 +113,7 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
     from .rows.frame_rows import FrameRows, FrameSource
 
     if isinstance(records, pa.Array | pa.ChunkedArray | pa.Scalar):
-        raise ConfigurationError(f"records is a pyarrow {type(records).__name__}, one column; pass a Table")
+        raise ConfigurationError(f"records is a pyarrow {type(records).__name__}, which is one column; pass a Table")
     if isinstance(records, pa.RecordBatch):
         records = pa.Table.from_batches([records])
     if isinstance(records, pa.Table):
@@ -164,12 +164,12 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 
 
 def _is_read(name: str, options: IngestOptions) -> bool:
-    """Return whether a column of the source is delivered or passed to ``options.transform``, which gets all columns."""
+    """Return whether the column ``name`` is used. All columns are used if there is a ``transform``."""
     return options.transform is not None or is_kept(name, options.select, options.drop)
 
 
 def _schema_of(records: Any) -> Any:
-    """Return the schema of the columns that a Scanner selects; for another object, its ``schema`` or None."""
+    """Return a Scanner's ``projected_schema``, or another object's ``schema``; None if the object has neither."""
     return getattr(records, "projected_schema", None) or getattr(records, "schema", None)
 
 

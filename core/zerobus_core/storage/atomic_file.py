@@ -1,4 +1,4 @@
-"""Replaces small files as a whole, at local paths or any fsspec URIs; a local file can also be appended to.
+"""Replaces small files as a whole, at local paths or any fsspec URIs; can also append lines to a local file.
 
 A local file is replaced atomically and keeps its mode; if the path is a link, the file that it points to is replaced.
 When a write to a local file returns, the content is on disk. An object store replaces whole objects. On other storages
@@ -29,7 +29,7 @@ _TAIL_STEP = 65_536
 
 
 class KeptFile:
-    """The file at ``uri``; ``what`` names it in errors, e.g. "checkpoint".
+    """The file at ``uri``. Error messages call the file ``what``, for example "checkpoint".
 
     Creating the object opens nothing. Methods raise TransportError if the storage fails, and ConfigurationError if
     retrying cannot help, for example because access is denied or the library for the URI is not installed.
@@ -38,8 +38,8 @@ class KeptFile:
     def __init__(self, uri: str | os.PathLike[str], what: str, *, new_mode: int | None = None) -> None:
         """Build the object.
 
-        If no local file exists yet, ``replace`` gives the new file the mode ``new_mode``; None: the mode that the umask
-        gives.
+        If no local file exists yet, ``replace`` gives the new file the mode ``new_mode``. If ``new_mode`` is None, the
+        umask determines the mode.
         """
         self.uri = os.fspath(uri)
         self._what = what
@@ -54,8 +54,8 @@ class KeptFile:
     def prepare(self) -> None:
         """Prepare for writing: find the file system; if it is local, check the path and create the file's directory.
 
-        The check fails if something other than a regular file, such as a directory, is at the path. Whether writing is
-        allowed is not checked.
+        The check fails if something other than a regular file, such as a directory, is at the path. The permission
+        to write is not checked.
         """
         path = self._place()[1]
         with self._translating_errors("write"):
@@ -64,7 +64,7 @@ class KeptFile:
                 _make_directory(Path(path).parent)
 
     def is_at(self, uri: str) -> bool:
-        """Return whether ``uri`` names this file."""
+        """Return whether ``uri`` refers to this file."""
         fs, path = self._place()
         other, place = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if is_local(fs) and is_local(other):
@@ -146,7 +146,7 @@ def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None
 
 
 def _make_directory(path: Path) -> None:
-    """Create a directory and its missing parents, so that a crash cannot undo it."""
+    """Create a directory and its missing parents, and sync them to disk, so that they still exist after a crash."""
     missing = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
     path.mkdir(parents=True, exist_ok=True)
     for made in reversed(missing):

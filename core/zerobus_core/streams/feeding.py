@@ -4,8 +4,8 @@ Three limits can hold a batch back:
 
 1. The bytes in flight on all streams together are limited. This limit starts low and grows once it has held a batch
    back.
-2. The bytes in flight on one stream are limited to a share of that limit, so that a stalled stream cannot use up all of
-   it.
+2. The bytes in flight on one stream are limited to a share of limit 1, so that a stalled stream cannot use up all of
+   limit 1.
 3. Once the service has refused a batch, the rows in flight are limited; see ``refusal_window``.
 
 Limit 2 does not apply to a stream with nothing in flight, and limit 1 does not apply while nothing is in flight at all.
@@ -49,7 +49,10 @@ class Feeder:
         self._expected_rows = rows
 
     def feed(self, streams: Sequence[LiveStream], now: float) -> None:
-        """Send waiting batches on ``streams``, which must all be open, until none is left or a limit holds one back."""
+        """Send waiting batches on ``streams`` until no batch waits or a limit holds a batch back.
+
+        All of ``streams`` must be open.
+        """
         while (entry := self._ledger.waiting) is not None:
             if self._expected_rows is not None and streams:
                 first, rows = entry.batch, self._expected_rows
@@ -94,7 +97,10 @@ class Feeder:
         return refused
 
     def _roomiest(self, streams: Iterable[LiveStream], entry: Entry) -> LiveStream | None:
-        """Return the stream with the fewest bytes in flight that has room for the entry; None if no stream has room."""
+        """Of the streams that have room for the entry, return the one with the fewest bytes in flight.
+
+        Returns None if no stream has room.
+        """
         able = [live for live in streams if self._has_room(live, entry)]
         return min(able, key=lambda live: self._ledger.in_flight_on(live.stream.number), default=None)
 

@@ -1,13 +1,13 @@
 """A lane: one of a pool's N places for a stream. A lane whose stream is lost can open another.
 
-When a stream is lost, the first rule that applies decides:
+When a stream is lost, the first of these rules that applies decides what follows:
 
 1. An error that another attempt cannot fix ends the delivery (``Fail``). There is one exception: the lane's first
    AuthenticationError or PermissionDeniedError since its last acknowledgement does not end the delivery, because the
    SDK fetches another token for the next stream.
 2. If ``max_attempts`` streams died while the same batch was their oldest unacknowledged one, the delivery ends
    (``Fail``), even if other batches are acknowledged in that time.
-3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
+3. After ``max_attempts`` streams in a row without an acknowledgement, the lane is abandoned (``GiveUp``); the delivery
    goes on with the other lanes, if there are any.
 4. Otherwise the lane opens another stream (``Retry``): at once if the lost stream had an acknowledgement, and otherwise
    after a pause with jitter.
@@ -110,7 +110,8 @@ class Lane:
         """Record that the lane's stream was lost, and decide what follows.
 
         ``suspect_failures`` is the number of streams, including this one, that died while the same batch was the oldest
-        unacknowledged batch on them. It is 0 if no unacknowledged batch may have reached the service on this stream.
+        unacknowledged batch on them. It is 0 if it is certain that no unacknowledged batch reached the service on
+        this stream.
         """
         if self.last_error is None or not is_vague(error):
             self.last_error = error

@@ -5,16 +5,16 @@ These rules hold between any two calls:
 1. Every batch that was added has exactly one state: waiting, in flight on one open stream, durable, or refused.
 2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were sent; an offset has no
    meaning on any other stream.
-3. An acknowledgement on a stream names an offset, and makes the batches with this offset and all lower offsets durable.
+3. An acknowledgement on a stream contains an offset; the batches with this or a lower offset are then durable.
    The offset must have been sent on the stream, and must not be lower than an offset that was acknowledged earlier.
-4. When a stream dies, its batches in flight go back to the waiting batches: in front of all others, and in the order
+4. When a stream dies, its batches in flight return to the waiting queue, ahead of all other batches, and in the order
    in which they were sent on the stream. A durable batch is never sent again.
 5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before, in this
    attempt or in an earlier one. The rows that an earlier attempt may have sent are in ``sent_before``. This attempt
    adds at most ``rows_resent`` duplicates to the table.
 
 The ledger only keeps records: it never sleeps, locks or logs, and uses no clock and no socket. An event that breaks a
-rule changes nothing and raises a LedgerError, whose text names the event and the state of the ledger.
+rule changes nothing and raises a LedgerError, whose text describes the event and the state of the ledger.
 """
 
 from __future__ import annotations
@@ -211,9 +211,9 @@ class Ledger:
     def died(self, stream: int, reached: int) -> list[Entry]:
         """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
-        All batches in flight on the stream wait to be sent again. Returns the entries of those batches in flight that
-        may have reached the service, in the order in which they were sent: one of these batches can be the reason why
-        the stream died.
+        All batches that were in flight on the stream return to the waiting queue. Some of them may have reached the
+        service: returns their entries, in the order in which they were sent. One of these batches can be the reason
+        why the stream died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
@@ -235,8 +235,8 @@ class Ledger:
     def admit(self, sent: RowRanges) -> None:
         """Record that another attempt may also have sent the rows in ``sent``.
 
-        The rows are added to ``sent_before``. A row that was not there before counts as resent if this attempt has
-        already sent it.
+        The rows are added to ``sent_before``. A row that ``sent_before`` did not contain yet counts as resent if
+        this attempt has already sent it.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]
@@ -250,13 +250,13 @@ class Ledger:
                 self.sent_before.add(first, last)
 
     def close_stream(self, stream: int) -> None:
-        """Record that a stream was closed; it must have had no batch in flight."""
+        """Record that a stream was closed; raise LedgerError if the stream has batches in flight."""
         if self._stream(stream, "close").in_flight:
             raise LedgerError(f"cannot close stream {stream}, which has batches in flight: {self!r}")
         del self._open[stream]
 
     def split(self, parts: Sequence[Batch]) -> None:
-        """Replace the first waiting batch by ``parts``, to find out which part the service refuses."""
+        """Replace the first waiting batch with ``parts``, to find out which part the service refuses."""
         entry = self._first_waiting("split")
         batch = entry.batch
         bounds = [batch.first_row, *(part.stop_row for part in parts)]

@@ -55,5 +55,5 @@ in_each_child(_rates.clear)
 
 
 def open_rate_of(endpoint: str, table: str) -> OpenRate:
-    """Return the rate limit of a table at an endpoint: one object for all callers, however they capitalize the name."""
+    """Return the rate limit that all callers share for a table at an endpoint; the case of ``table`` is ignored."""
     return _rates.setdefault((endpoint, table.casefold()), OpenRate())

@@ -50,7 +50,7 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams, and drop the reference to the SDK session, so that the streams' threads free it."""
+        """Request no more streams, and drop the reference to the SDK session, so that a stream's thread frees it."""
         # The garbage collector must not free the session, because the collector can run in any thread.
         self._open_stream = None
 
@@ -75,7 +75,7 @@ class StreamOpener:
         return self._open_rate.wait(now) == 0.0
 
     def waiting_reason(self) -> str | None:
-        """Return a clause that says what the next stream waits for; None if it does not wait."""
+        """Return a clause that says why the next stream has to wait; None if it does not have to wait."""
         if self.held_until is None:
             return None
         return f"{self._open_rate}; it opens the next one in {max(1, ceil(self.held_until - self._clock()))} s"

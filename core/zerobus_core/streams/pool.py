@@ -1,8 +1,8 @@
 """A pool of N streams to one table; its ``flush`` waits until everything is acknowledged or refused.
 
 Only the calling thread changes the pool's state; the streams' threads only put events into one queue. So the pool needs
-no locks. A call that waits does so in short steps, so that signals, stop requests and deadlines take effect. Nothing is
-handled between calls: if a stream dies between two calls, the next call replaces it.
+no locks. A call that waits does so in short steps, so that signals, stop requests and deadlines take effect. No event
+is handled between calls: if a stream dies between two calls, the next call replaces it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class StreamPool:
         self._feeder.expect(rows)
 
     def send(self, batch: Batch) -> None:
-        """Send a batch on a stream; block until a stream is open and no limit on the data in flight holds it back.
+        """Send a batch on a stream.
+
+        Blocks until a stream is open and no limit on the data in flight holds the batch back.
 
         Raises the error that ends the delivery, and RuntimeError once the pool was closed or abandoned.
         """
@@ -131,7 +133,7 @@ class StreamPool:
     def close(self) -> None:
         """Close all streams; call this after ``flush``. Blocks for about 2 s at most.
 
-        Raises only what a signal handler raises.
+        Raises only exceptions that come from a signal handler.
         """
         for live in list(self._live.values()):
             self._close(live)
@@ -143,7 +145,7 @@ class StreamPool:
     def abandon(self, *, grace: float = 0.0) -> None:
         """Drop all streams. ACKs that have arrived, or arrive within ``grace`` seconds, still count.
 
-        Raises only what a signal handler raises.
+        Raises only exceptions that come from a signal handler.
         """
         end = self._clock() + grace
         try:
@@ -170,9 +172,9 @@ class StreamPool:
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Return why a stream failed and what the next stream waits for; None if neither applies.
+        """Return why a stream failed and why the next stream has to wait; None if neither applies.
 
-        A failure is left out once a later stream in the same lane gets an acknowledgement.
+        A failure is no longer returned once a later stream in the same lane gets an acknowledgement.
         """
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:
@@ -194,7 +196,10 @@ class StreamPool:
             self._take_events(_SLICE)
 
     def _take_events(self, timeout: float | None, *, only_acks: bool = False) -> None:
-        """Handle all events that have arrived; if ``timeout`` is not None, wait up to that long for the first event."""
+        """Handle all events that have arrived.
+
+        If ``timeout`` is not None, wait at most ``timeout`` seconds for the first event.
+        """
         while True:
             try:
                 event = self._events.get_nowait() if timeout is None else self._events.get(timeout=timeout)
@@ -295,7 +300,7 @@ class StreamPool:
             live.lane.current = None
 
     def _on_lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
-        """Handle the loss of a stream: put its batches in flight back to the waiting ones, and decide what follows."""
+        """Handle the loss of a stream: return its in-flight batches to the waiting queue, and decide what follows."""
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []

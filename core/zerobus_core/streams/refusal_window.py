@@ -1,4 +1,4 @@
-"""Limits the rows in flight after the service has refused a batch without saying which one.
+"""Limits the rows in flight after the service has refused a batch without saying which batch it refused.
 
 From then on, rows are sent in groups. A group is sent only when no rows of the previous group are in flight. The first
 group is the batch that the service most probably refused. The next groups have at least 1, 2, 4, … rows: a group ends
@@ -37,7 +37,7 @@ class RefusalWindow:
     def on_lost(self) -> None:
         """Record that a stream died with batches in flight.
 
-        If a search for a refused row is under way, it starts over, because these batches must be sent again.
+        If the limit applies, the groups start again with one row, because these batches must be sent again.
         """
         if self._is_bound:
             self.restart()

@@ -36,9 +36,10 @@ _CLOSE_MS = 1_000
 
 
 def _import_quietly() -> Any:
-    """Import the SDK with its log lines on stdout switched off, unless RUST_LOG is set or the SDK was imported before.
+    """Import the SDK, and switch off its log lines on stdout.
 
-    The SDK reads RUST_LOG only when it is imported.
+    If RUST_LOG is set, or the SDK was imported before, the log lines are left as they are. The SDK reads RUST_LOG only
+    when it is imported.
     """
     if "zerobus" in sys.modules or "RUST_LOG" in os.environ:
         import zerobus.sdk.sync
@@ -57,10 +58,10 @@ in_each_child(_sdks.clear)  # the threads of an SDK object do not exist in the c
 
 
 def _sdk_of(workspace: Workspace) -> Any:
-    """Return the SDK object of the workspace; all deliveries of the process to this workspace share it.
+    """Return the SDK object of the workspace; all deliveries in this process to the workspace share it.
 
     The object has a thread for each core, and a cache of tokens for each identity and table. It is freed when the last
-    delivery that uses it ends, unless one of its streams broke or could not be opened: it is then kept forever.
+    delivery that uses it ends. If one of its streams broke or could not be opened, it is kept forever instead.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
@@ -108,7 +109,7 @@ class SdkSession:
             )
 
     def open(self, listener: Listener) -> SdkStream:
-        """Open one stream; an error of the SDK while it opens the stream is raised as one of our errors.
+        """Open one stream. If the SDK cannot open the stream, raise one of our errors in place of the SDK's error.
 
         Blocks for up to ``open_timeout``, or longer if a token endpoint does not answer.
         """
@@ -225,7 +226,7 @@ class ArrowStream:
         return offset
 
     def cause(self) -> BaseException | None:
-        """Return why the stream died: the SDK's ``ingest`` says only that it is closed, but its ``flush`` says why."""
+        """Return why the stream died: the SDK's ``ingest`` reports only a closed stream, but its ``flush`` says why."""
         return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:

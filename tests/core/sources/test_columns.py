@@ -164,7 +164,7 @@ def test_missing_values_of_pandas_are_null_and_named_indexes_are_columns() -> No
         (pd.Series([1]), "pandas Series; pass series.to_frame"),
         (pl.Series([1]), "polars Series; pass series.to_frame"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "columns of the same name"),
-        (pa.array([1]), "Int64Array, one column; pass a Table"),
+        (pa.array([1]), "Int64Array, which is one column; pass a Table"),
     ],
 )
 def test_columnar_things_that_are_no_rows_are_refused(value: Any, message: str) -> None:

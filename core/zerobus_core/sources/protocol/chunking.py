@@ -73,8 +73,8 @@ def clip(
     """Yield the wanted slices of a batch, each with the position of its first row.
 
     ``first_row`` is the position of the batch's first row. ``wanted`` is called with two positions, and yields the
-    wanted ranges between them. If no row is wanted, yields one empty slice, because ``coalesce`` can yield a
-    heartbeat only when it gets a chunk.
+    ranges of wanted rows between them. If no row of the batch is wanted, ``clip`` yields one empty slice, because
+    ``coalesce`` can yield a heartbeat only when it gets a chunk.
     """
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
@@ -83,10 +83,11 @@ def clip(
 
 
 def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
-    """Yield a record batch as chunks of at most about ``MAX_CHUNK_BYTES``, without copying its data.
+    """Split a record batch into chunks of about ``MAX_CHUNK_BYTES`` or less; its data is not copied.
 
-    ``first_row`` is the position of the batch's first row. An empty batch is one chunk. A batch that is too large is
-    cut into chunks of equally many rows; if its rows differ in size, so do the chunks.
+    ``first_row`` is the position of the batch's first row. An empty batch becomes one empty chunk. All chunks of a
+    batch have the same number of rows, except that the last chunk can have fewer. If the rows differ in size, the
+    chunks differ in size.
     """
     # get_total_buffer_size() is 100 times faster than nbytes, but measures whole buffers. Any number of nulls can share
     # one small buffer, so its result is not used for a batch with many rows.
@@ -103,9 +104,15 @@ def coalesce(
 ) -> Iterator[Chunk]:
     """Join consecutive small chunks, and yield the joined chunks.
 
-    A joined chunk is yielded when it has ``chunk_rows`` rows, when the next chunk would make it too large or cannot be
-    joined to it, when its first rows have waited for ``MAX_WAIT`` seconds, or at the end. The time is checked only when
-    ``chunks`` yields. Chunks without rows are passed on only as often as ``Heartbeat`` requires.
+    A joined chunk is yielded as soon as one of these is true:
+
+    * The joined chunk has ``chunk_rows`` rows.
+    * The next chunk would make the joined chunk too large, or cannot be joined to it.
+    * The first rows of the joined chunk have waited for ``MAX_WAIT`` seconds. This is checked only when ``chunks``
+      yields.
+    * ``chunks`` has ended.
+
+    Chunks without rows are passed on only as often as ``Heartbeat`` requires.
     """
     held: list[Chunk] = []
     rows = size = 0
@@ -173,10 +180,10 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 
 
 def without_dictionaries(table: pa.Table) -> pa.Table:
-    """Return the table with its dictionary columns decoded; dictionaries inside nested columns stay.
+    """Decode the dictionary columns of a table, but not dictionaries inside nested columns; return the new table.
 
-    This must be done before chunks are joined: a joined column can have more distinct values than the index type of its
-    dictionary can count.
+    Call this before chunks are joined: a joined column can have more distinct values than the index type of its
+    dictionary allows.
     """
     for at, field in enumerate(table.schema):
         if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):

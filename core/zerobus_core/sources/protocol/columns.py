@@ -1,7 +1,7 @@
 """Selects and renames the columns of a source, for rows and for Arrow data.
 
-The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, ``extra_columns``. What
-``extra_columns`` changes depends on which columns the table has.
+The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, ``extra_columns``. The effect
+of ``extra_columns`` depends on the columns of the table.
 """
 
 from __future__ import annotations
@@ -108,10 +108,11 @@ class ShapedSource(ChangedSource):
         self._unseen = set()  # the skipped rows can have these names
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare to read for a table of ``schema``. Columns of the source that the table lacks are extra columns.
+        """Prepare to read rows for the table that has ``schema``.
 
-        The other source does not know the new names from ``rename``, so it gets a copy of ``schema`` with the old
-        names. Raises ConfigurationError if ``extra_columns`` names a column that is not a VARIANT column of the table.
+        Columns of the source that the table lacks are extra columns. The other source does not know the new names from
+        ``rename``, so it gets a copy of ``schema`` with the old names. Raises ConfigurationError if ``extra_columns``
+        refers to a column, and the table does not have this column or its type is not VARIANT.
         """
         before = {new.lower(): old for old, new in self._names.items()}
         own = tuple(replace(column, name=before.get(column.name.lower(), column.name)) for column in schema.columns)
@@ -124,7 +125,7 @@ class ShapedSource(ChangedSource):
                 found = kinds.get(self._variant.lower())
                 is_what = "which the table does not have" if found is None else f"which is {found}"
                 raise ConfigurationError(
-                    f"options.extra_columns names {self._variant!r}, {is_what}; name a VARIANT column",
+                    f"options.extra_columns refers to column {self._variant!r}, {is_what}; use a VARIANT column",
                     table=schema.table,
                 )
 

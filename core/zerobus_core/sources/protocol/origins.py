@@ -1,4 +1,4 @@
-"""A source whose chunks say which file each row is from, for the option ``metadata_columns``."""
+"""A source whose chunks say from which file each row comes, for the option ``metadata_columns``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["OriginSource"]
 
 
 class OriginSource(ChangedSource):
-    """A source that has the rows of another source; if they are from files, its chunks say which file each is from.
+    """A source that has the rows of another source; if the rows are from files, its chunks contain the rows' origins.
 
     Raises ConfigurationError if ``metadata_columns`` asks for file names and the other source has no files.
     """

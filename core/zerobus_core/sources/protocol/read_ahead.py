@@ -1,7 +1,7 @@
 """Reads the next chunks of files in a separate thread while earlier chunks are encoded and sent.
 
-Reading a file is a native call, which can take seconds if the file is in remote storage. The main thread does not make
-this call, but waits for the thread that does, so that signals and stop requests take effect during a read.
+Reading a file is a native call, which can take seconds if the file is in remote storage. The separate thread makes this
+call. The main thread waits for the result in short steps, so that signals and stop requests take effect during a read.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def read_ahead(chunks: Generator[Chunk]) -> Iterator[Chunk]:
     """Yield ``chunks``, while a daemon thread reads up to two further chunks ahead.
 
     Yields chunks without rows while it waits for a chunk. Nothing is read before the first chunk is requested. If
-    ``chunks`` raises an error, the chunks read before are yielded first. Closing the iterator stops the thread once the
-    read in progress has ended. Do not use this function if the user's code produces the chunks: that code would run in
-    the thread.
+    ``chunks`` raises an error, the chunks that were read before the error are yielded first. Closing the iterator stops
+    the thread once the read in progress has ended. Do not use this function if the user's code produces the chunks:
+    that code would run in the thread.
     """
     reader = _Reader(chunks)
     try:

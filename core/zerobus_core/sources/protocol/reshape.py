@@ -11,14 +11,14 @@ __all__ = ["collected", "with_constants"]
 
 
 def with_constants(batch: pa.RecordBatch, constants: Mapping[str, Any]) -> pa.RecordBatch:
-    """Return the batch with a column for each of ``constants`` added after its present columns."""
+    """Return a batch that has the columns of ``batch``, followed by one column for each of ``constants``."""
     columns = [pa.repeat(pa.scalar(value), len(batch)) for value in constants.values()]
     fields = [pa.field(name, column.type) for name, column in zip(constants, columns, strict=True)]
     return _batch([*batch.columns, *columns], [*batch.schema, *fields], batch)
 
 
 def collected(batch: pa.RecordBatch, names: Sequence[str], column: str) -> pa.RecordBatch:
-    """Return the batch with the columns ``names`` moved into a struct column ``column``, which is the last column."""
+    """Return a batch in which one struct column, called ``column`` and put last, replaces the columns ``names``."""
     inner = [batch.schema.field(name) for name in names]
     objects = pa.StructArray.from_arrays([batch.column(name) for name in names], fields=inner)
     kept = [(field, array) for field, array in zip(batch.schema, batch.columns, strict=True) if field.name not in names]

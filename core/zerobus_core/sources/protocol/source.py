@@ -65,7 +65,7 @@ def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | N
 
 @runtime_checkable
 class SourceLike(Protocol):
-    """The members that an object of the user's own class needs to be used as a source.
+    """The members that an object of the user's own class must have to be used as a source.
 
     The object must yield rows in a repeatable order: if it is read twice with the same fingerprint, both readings yield
     the same rows at the same positions.
@@ -78,7 +78,7 @@ class SourceLike(Protocol):
 
     @property
     def is_arrow(self) -> bool:
-        """Whether all chunks that have rows hold Arrow record batches; if False, no chunk does."""
+        """Whether the chunks hold Arrow record batches: either all chunks that have rows do, or no chunk does."""
         ...
 
     @property
@@ -89,8 +89,8 @@ class SourceLike(Protocol):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield every row that is not in ``skip``, in order, in bounded memory.
 
-        The positions of rows do not depend on ``skip``. A slow source must not hold a row for more than about a second
-        to fill a chunk. While a source has no rows to yield, for example while it skips rows, it must
+        The positions of rows do not depend on ``skip``. A slow source that is filling a chunk must not hold a row back
+        for more than about a second. While a source has no rows to yield, for example while it skips rows, it must
         yield a chunk without rows from time to time, so that the reader can check stop requests and deadlines.
         """
         ...
@@ -108,7 +108,7 @@ class Source(ABC):
     start_delay: float = 0.0
     """Seconds to wait before the first row is read, so that the shards of a source do not all open streams at once."""
     has_files: bool = False
-    """Whether ``origins`` names the file of each row."""
+    """Whether ``origins`` yields the path of each row's file."""
     why_empty: str | None = None
     """Why the source has no rows, for the receipt's notes; None if the reason is unknown or the source has rows."""
 
@@ -116,8 +116,8 @@ class Source(ABC):
     def is_content_known(self) -> bool:
         """Whether the fingerprint always changes when the content changes.
 
-        This is so if the fingerprint is made from the content or from the versions of files. If True, durable rows are
-        skipped without a comparison. If False, durable rows are read again and compared with those that were delivered.
+        True if the fingerprint is made from the content or from the versions of files: durable rows are then skipped
+        without a comparison. If False, durable rows are read again and compared with the rows that were delivered.
         """
         return False
 
@@ -133,7 +133,7 @@ class Source(ABC):
 
     @cached_property
     def fingerprint(self) -> str | None:
-        """See ``SourceLike``; computed on first use, since that can mean reading all rows."""
+        """See ``SourceLike``; computed on first use, because the computation can require reading all rows."""
         return self._find_fingerprint()
 
     @cached_property
@@ -146,26 +146,27 @@ class Source(ABC):
         """See ``SourceLike``."""
 
     def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
-        """Prepare to read for a table of ``schema``: the types of its columns can change how values are read."""
+        """Prepare to read rows for the table that has ``schema``: its column types can change how values are read."""
 
     def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
         """Allow ``chunks`` to yield ``TupleRows`` in place of lists. Call this only if the reader accepts TupleRows."""
 
     def would_hold(self, uri: str) -> bool:
-        """Return whether a file at ``uri`` is part of the source, or would become part of it if it were written."""
+        """Return whether a file at ``uri`` is part of the source, or would become part of the source if written."""
         return False
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """Yield the runs of rows that were removed after this source had the fingerprint ``fingerprint``, in order.
+        """Yield, in order, the runs of rows that were removed since this source had the fingerprint ``fingerprint``.
 
-        Their positions are those from before the removal. The caller needs only rows before position ``reached``.
-        A run is yielded only if it is certain that rows were removed and nothing else has changed. A run that is not
-        exact (``RemovedRows.is_exact``) is the last one. While rows are read, None is yielded from time to time.
+        The positions in a run are those before the removal. The caller needs only rows before position ``reached``.
+        A run is yielded only if it is certain that its rows were removed and that nothing else has changed. No run
+        follows a run that is not exact (``RemovedRows.is_exact``). While the source reads rows to find the runs, it
+        yields None from time to time.
         """
         return iter(())
 
     def locate(self, row: int) -> str:
-        """Return where the row at position ``row`` is in the source, as a text for dead letters."""
+        """Return a text, for dead letters, that says where in the source the row at position ``row`` is."""
         return f"row {row}"
 
     def place(self, row: int) -> str:
@@ -180,7 +181,7 @@ class Source(ABC):
         yield Origin(None, first_row, stop_row - first_row)
 
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
-        """Do what the source has to do once all rows are durable; the delivery calls this."""
+        """Do what the source has to do after the delivery; the delivery calls this once all rows are durable."""
 
     def _find_fingerprint(self) -> str | None:
         return None
@@ -252,9 +253,9 @@ def origins_of(
 ) -> Iterator[Origin]:
     """Yield the origins of the rows from ``first_row`` up to, but not including, ``stop_row``.
 
-    The source reads one piece of a file after another; a piece is often the whole file. ``starts`` has the position of
-    the first row of each piece that the source has begun to read. For each of these pieces, in the same order,
-    ``files`` has the path of the file, and the number of the same row in the file, counted from 0.
+    The source reads one piece of a file after another; a piece is often the whole file. For each piece that
+    the source has begun to read, ``starts`` contains the position of the piece's first row. ``files`` contains, in the
+    same order, the path of the piece's file, and how many rows of this file come before the piece.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:

@@ -1,7 +1,7 @@
 """A source whose rows go through the user's function, which can change or drop them.
 
-Only rows that the function keeps have positions. Checkpoints, digests and ``rows_skipped`` ignore the rows that it
-drops. So when a delivery resumes, all rows are read and transformed again, and the rows at durable positions are
+Only rows that the function keeps have positions. Checkpoints, digests and ``rows_skipped`` ignore the dropped rows.
+So when a delivery resumes, all rows are read and transformed again, and the rows at durable positions are
 compared with the rows that were delivered.
 """
 
@@ -56,7 +56,7 @@ class TransformedSource(ChangedSource):
 
     @property
     def is_content_known(self) -> bool:
-        """Always False: the function can return other rows each time, so durable rows are read again and compared."""
+        """Always False: durable rows are read again and compared, because the function can return different rows."""
         return False
 
     @property
@@ -65,10 +65,10 @@ class TransformedSource(ChangedSource):
         return Shaping(rows_filtered=self._filtered)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that the function returns, without those in ``skip``.
+        """Yield the rows that the function returns, except for the rows at positions in ``skip``.
 
-        The function is called for every row, even if the row that it returns is in ``skip``. Only an UnreadableRecord
-        is passed on without calling the function.
+        The function is called for every row, even if the position of the result is in ``skip``. Only an
+        UnreadableRecord is passed on without calling the function.
         """
         self._filtered = 0
         self._runs.clear()
@@ -108,7 +108,7 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """Return where the row is in the other source, as a text for dead letters.
+        """Return a text, for dead letters, that says where in the other source the row is.
 
         If the row's position in the other source is no longer remembered, the text has the row's number among the rows
         that the function kept.

@@ -35,12 +35,12 @@ def sql_fingerprint(
     order_by: str | Sequence[str] | None,
     database: str | None = None,
 ) -> str | None:
-    """Return a hash of the statement, its parameters, its order and the database; None without ``order_by``.
+    """Return a hash of the statement, its parameters, its order and the database; None if ``order_by`` is empty.
 
-    ``order_by`` is the order that the user states: without an order, positions of rows would have no meaning. The
-    statement is hashed as written, except for white space around it: inside, white space can be part of a literal, and
-    a line end can end a comment. ``database`` distinguishes databases in which the same statement can run. The hash
-    does not show whether the rows have changed; only the user can know that.
+    ``order_by`` is the order that the user states: without an order, positions of rows would have no meaning. White
+    space before and after the statement is not hashed. White space inside the statement is hashed, because it can be
+    part of a literal, and a line end can end a comment. ``database`` distinguishes databases in which the same
+    statement can run. The hash does not show whether the rows have changed; only the user can know that.
     """
     if not order_by:
         return None
@@ -138,9 +138,9 @@ class SchemaRows(IterableSource):
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:
-    """Return a function that returns the cursor, or None if the cursor was freed.
+    """Return a function without parameters. It returns the cursor, or None once the cursor was freed.
 
-    The function has only a weak reference to the cursor, if the cursor allows it, so that the connection can be freed.
+    If the cursor allows weak references, the function has only a weak one, so that the connection can be freed.
     """
     try:
         return weakref.ref(cursor)

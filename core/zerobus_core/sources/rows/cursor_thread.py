@@ -1,6 +1,6 @@
 """Runs a database cursor in a thread of its own, so that the main thread can handle signals during a query.
 
-A driver's call is a native call, and Python runs a signal handler only when the call has returned: a statement that
+A driver's call is a native call, and Python runs a signal handler only after the call has returned: a statement that
 takes an hour would delay SIGTERM and ``execution_timeout`` for an hour. Waiting for another thread can be interrupted.
 """
 
@@ -34,14 +34,14 @@ class CursorThread:
     """The result of a statement, read like a cursor.
 
     Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
-    daemon thread makes all calls of the connection, since some drivers bind a connection to its thread; only the call
+    daemon thread makes all calls to the connection, because some drivers bind a connection to its thread. Only the call
     that cancels a statement comes from another thread.
 
     If a signal interrupts the wait for a call, the call continues in the daemon thread. The database is asked to cancel
     the statement if the driver can do that, and the process can end without waiting for the thread.
 
-    ``connect`` also runs in the thread. It can ask Airflow for the connection's fields: Airflow allows requests to its
-    supervisor from any thread, and sends them one after the other.
+    The function ``connect`` also runs in the daemon thread. This function can ask Airflow for the connection's fields:
+    Airflow allows requests to its supervisor from any thread, and sends them one after the other.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:

@@ -12,8 +12,8 @@ values are left unchanged.
 * DuckDB's TIMESTAMP_NS and TIME_NS: refused, since the cursor drops the nanoseconds
 * DuckDB's STRUCT and MAP: each member, or each value of the map, is converted by its own type; a MAP whose keys contain
   a TIMESTAMP_NS or TIME_NS is refused
-* DuckDB's UNION: if a member needs a conversion, all values but booleans, ints and floats are refused, since the cursor
-  does not say which member a value is
+* DuckDB's UNION: if a member needs a conversion, all values except booleans, ints and floats are refused, since the
+  cursor does not say which member a value is
 * MySQL's tinyint(1) and bit(1), and PostgreSQL's bit(1): become True or False for BOOLEAN
 * MySQL's bit(n): becomes a whole number for columns of whole numbers
 """
@@ -348,7 +348,7 @@ def _cut_off(value: Any) -> Any:
 
 
 def _boolean(value: Any) -> Any:
-    """Return the boolean for a driver's 0 or 1; any other value does not become a boolean, so it is refused later."""
+    """Return the boolean for a driver's 0 or 1; return any other value unchanged, so that it is refused later."""
     if isinstance(value, bytes) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | str) and value in {0, 1, "0", "1"}:

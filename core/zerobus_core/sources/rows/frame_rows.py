@@ -87,8 +87,11 @@ def has_objects(frame: Any) -> bool:
 def is_changed_by_arrow(frame: Any) -> bool:
     """Return whether Arrow might change values of a pandas frame.
 
-    This is so if a column of objects has values of several types, of a type that is not plain, or that Arrow may not
-    represent exactly, such as ints of more than 64 bits or datetimes in several time zones. Missing values are ignored.
+    The result is True if any column of objects has values of one of these kinds. Missing values are ignored.
+
+    * values of several types
+    * values of a type that is not plain
+    * values that Arrow may not represent exactly, such as ints of more than 64 bits or datetimes in several time zones
     """
     return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
 

@@ -52,16 +52,16 @@ def version_fingerprint(options: IngestOptions) -> str | None:
 def content_with_version(content: str | None, options: IngestOptions) -> str | None:
     """Return a fingerprint for data in memory, made of ``content`` and ``source_version``.
 
-    ``content`` is a hash of the data, or None if they cannot be hashed. If ``content`` or ``source_version`` is
-    missing, the fingerprint is made of the other one; if both are missing, it is None. ``source_version`` does not
-    replace the hash, so different rows have different fingerprints even if their version is the same.
+    ``content`` is a hash of the data, or None if the data cannot be hashed. If ``content`` or ``source_version`` is
+    missing, the fingerprint is made of the other one; if both are missing, the result is None. ``source_version``
+    does not replace the hash, so different rows have different fingerprints even if their version is the same.
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
     return "+".join(known) or None
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if ``skip`` has durable rows after the source's end: the source must have changed."""
+    """Raise ConfigurationError if ``skip`` has durable rows after the source's end, because the source has changed."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
@@ -81,7 +81,7 @@ class SequenceSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: False if nothing but ``source_version`` identifies the content."""
+        """See ``Source``: True if the fingerprint contains a hash of the content, otherwise False."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
@@ -116,8 +116,8 @@ class OneShotIterable:
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
         """Start to iterate over ``records``.
 
-        ``given`` is the object from which ``records`` was made, if a second iterator of that object would lack the rows
-        that the first has taken. It is remembered like the iterator.
+        Pass ``given`` only if iterators share the rows of one object, so that a second iterator would lack the rows
+        that the first has taken. ``given`` is this object, and is then remembered like the iterator.
         """
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
@@ -187,7 +187,7 @@ class OneShotIterable:
     def forget(self) -> None:
         """Mark the iterators as finished; call this when all of their rows are durable.
 
-        An iterator that does not allow weak references is then kept only until a few more of this kind are finished.
+        An iterator that does not allow weak references is then kept only until a few more such iterators are finished.
         """
         for one in self._kept:
             if self._unfinished.pop(id(one), None) is not None:

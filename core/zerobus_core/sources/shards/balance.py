@@ -18,7 +18,7 @@ _CUT_ABOVE = 0.25
 
 
 def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
-    """Return the indexes of ``sizes`` in at most ``shards`` groups whose sizes have about equal sums.
+    """Return the indexes of ``sizes`` in at most ``shards`` groups; all groups have about the same sum of sizes.
 
     No group is empty. Groups are ordered by their first index, and the indexes in a group are in order.
     """

@@ -42,7 +42,7 @@ def split_dataset(dataset: Any, n: int) -> list[dict[str, Any]]:
 def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: IngestOptions) -> Source:
     """Return the source that reads ``shard`` of ``dataset``.
 
-    Raises ConfigurationError if ``dataset`` is not the dataset that was split, or has changed since then.
+    Raises ConfigurationError if ``dataset`` is not the dataset that was split, or has changed since the split.
     """
     from ..arrow.arrow import DatasetSource
 
@@ -71,7 +71,7 @@ def _version_of(dataset: Any) -> str:
 
 
 def _groups(dataset: Any, shards: int) -> list[tuple[list[Any], int]]:
-    """Return the fragments in at most ``shards`` groups of about equal size, and each group's size in bytes."""
+    """Divide the fragments into at most ``shards`` groups of about equal size; return each with its size in bytes."""
     fragments = list(dataset.get_fragments())
     infos = dataset.filesystem.get_file_info([fragment.path for fragment in fragments])
     sizes = [int(info.size or 0) for info in infos]

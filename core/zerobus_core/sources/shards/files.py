@@ -17,7 +17,7 @@ __all__ = ["file_shards"]
 
 
 def file_shards(found: FoundFiles, shards: int) -> list[tuple[tuple[FoundFile, ...], int]]:
-    """Return the files of ``found`` in at most ``shards`` groups of about equal size, and each group's size in bytes.
+    """Divide the files into at most ``shards`` groups of about equal size; return each group with its size in bytes.
 
     Blocks while it reads the footers of large Parquet files.
     """

@@ -1,4 +1,4 @@
-"""The form of a shard, which is a dict of JSON-compatible values: its fields and its fingerprint."""
+"""Defines the fields and the fingerprint of a shard. A shard is a dict of JSON-compatible values."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(index: int, of: int, *facts: Any) -> str:
-    """Return the fingerprint of a shard: a hash of its index, of ``of`` (a number of shards), and of ``facts``.
+    """Return the fingerprint of a shard: a hash of its ``index``, of the number of shards ``of``, and of ``facts``.
 
     ``facts`` are JSON-compatible values that identify the data of the shard or of the whole split.
     """

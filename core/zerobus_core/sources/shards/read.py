@@ -47,13 +47,13 @@ class GivenShard:
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
-    """Return one shard of ``source``. Pass it as ``records`` to a function such as ``ingest``.
+    """Combine ``shard`` with its ``source``. Pass the result as ``records`` to a function such as ``ingest``.
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
     ``SqlQuery`` of the same text. The ``connect`` of a ``SqlQuery`` is called in the process that reads the shard.
     ``read_shard`` itself reads no data. Raises ConfigurationError if ``shard`` is not a shard of this kind of source,
-    or if it is a shard of another query. Whether it is a shard of these files or this dataset is checked only when the
-    shard is read.
+    or if it is a shard of another query. A shard of other files or of another dataset is refused later, when the shard
+    is read.
     """
     if not is_shard(shard):
         raise ConfigurationError(

@@ -34,14 +34,14 @@ def split_source(
     ranges: Literal["quantiles", "even"] = "quantiles",
     format: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Split ``source`` into at most ``n`` shards, in a fixed order; a query can have one more, see below.
+    """Split ``source`` into at most ``n`` shards, in a fixed order; a query can have one more shard, see below.
 
     Each shard is a dict of JSON-compatible values that usually takes a few hundred bytes, and has a fingerprint of its
     own. The shards have about the same size, as far as the source can be divided. Every row is in exactly one shard.
     Blocks. Raises ConfigurationError if ``source`` cannot be split.
 
-    * Files: a path or URI of files, a directory, a glob, or a list of them. ``format`` names the format of the files if
-      their extensions do not show it. Files are not cut, except for Parquet files that are large compared with a shard:
+    * Files: a path or URI of files, a directory, a glob, or a list of them. Pass ``format`` if the extensions of the
+      files do not show their format. Files are not cut, except for Parquet files that are large compared with a shard:
       these are cut between row groups. Pass each shard to ``ingest``. If a URI contains a secret, such as a password or
       a signature, the shards do not contain the URI: pass ``read_shard(source, shard)`` instead.
     * A pyarrow Dataset of files, which is split in the same way. Pass ``read_shard(dataset, shard)`` to ``ingest``.
@@ -106,7 +106,7 @@ def _storable(paths: list[str]) -> str | list[str] | None:
 
 
 def given_files(source: Any, shard: dict[str, Any]) -> FoundFiles:
-    """Return the files that ``source`` has now; their format is the one that is stored in ``shard``."""
+    """Return the files that ``source`` has now; the format of the files is taken from ``shard``."""
     return find_files(_paths(source), format=shard["format"])
 
 
@@ -139,6 +139,6 @@ def _paths(source: Any) -> list[str]:
         paths.append(path)
     if sum(map(len, paths)) > _LONGEST_SOURCE:
         raise ConfigurationError(
-            f"source names {len(paths):,} paths, which every shard would repeat; give their directory or a glob"
+            f"source contains {len(paths):,} paths, which every shard would repeat; give their directory or a glob"
         )
     return paths

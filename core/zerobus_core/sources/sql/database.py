@@ -36,7 +36,7 @@ class Column:
     is_aware: bool = False
     """Whether times have a time zone."""
     like: Any = None
-    """A value like those of the column; None if none is known."""
+    """An example of the column's values; None if no value is known."""
     infinities: tuple[Condition, Condition] | None = None
     """Two conditions if the column is known to allow infinite values, otherwise None.
 
@@ -77,10 +77,10 @@ class Database:
     def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
         """Return the Column for ``name``; ``code`` is the driver's code for the column's type.
 
-        For a date or timestamp column of PostgreSQL, ``Column.like`` is ``lower``, and no value is fetched. For any
-        other column, ``Column.like`` is a value fetched from the column, but not NULL and, on PostgreSQL, not infinite
-        or NaN; if the column has no such value yet, returns None instead of a Column. ``lower`` is the value above
-        which rows are read; None for all rows.
+        ``lower`` is the value above which rows are read; None for all rows. For a date or timestamp column of
+        PostgreSQL, ``Column.like`` is ``lower``, and no value is fetched. For any other column, ``Column.like`` is
+        a value that is fetched from the column. NULL is ignored, and on PostgreSQL also infinite values and NaN. If the
+        column contains only ignored values, or is empty, returns None instead of a Column.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -120,10 +120,10 @@ class Database:
         return None if row is None else _only(row)
 
     def newest_leaving(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
-        """Return the greatest value of the column that is less than the values of at least ``number`` rows.
+        """Return the greatest value of the column for which at least ``number`` rows have a greater value.
 
-        Only rows that meet all conditions count; the conditions must exclude NULL. Rows with equal values stay
-        together: either all of them are among the rows that are left, or none. Returns None if there is no such value.
+        Rows that do not meet all conditions are ignored; the conditions must exclude NULL. Returns None if there is no
+        such value.
         """
         ranked = f"{column}, RANK() OVER (ORDER BY {column} DESC)"  # the rank is 1 + the number of greater rows
         sql, values = self.dialect.statement(f"{ranked} AS zerobus_rank", self._query, conditions, [f"{column} DESC"])
@@ -187,9 +187,10 @@ class Database:
         user passes ``clock`` if the programs that write the column use a clock other than the database's.
 
         If the column's times have no time zone, it is unknown whether they are in the session's time zone or in UTC. So
-        for MySQL, and if the driver returns the present time with its zone, the time in both zones is determined, and
-        the earlier one is returned: rows are then not read sooner than the user's ``lag`` allows. For DuckDB and
-        SQLite, the present time is always in UTC. Raises ConfigurationError if the clock does not return a time.
+        for MySQL, and for other databases whose driver returns the present time with a time zone, the present time is
+        determined in both zones, and the earlier one is returned: rows are then not read sooner than the user's ``lag``
+        allows. For DuckDB and SQLite, the present time is always in UTC. Raises ConfigurationError if the
+        clock does not return a time.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)
@@ -250,7 +251,7 @@ class _NoCursor:
 
 
 class translating_database_errors:  # noqa: N801 - a context manager
-    """Replaces a driver's error: with a TransportError if a retry might help, otherwise with a ConfigurationError."""
+    """Turns a driver's error into a TransportError if a retry might help, and otherwise into a ConfigurationError."""
 
     def __enter__(self) -> None:
         pass

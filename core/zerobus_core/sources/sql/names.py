@@ -10,7 +10,10 @@ __all__ = ["checked_name", "spelled"]
 
 
 def spelled(name: str, columns: dict[str, Any]) -> str | None:
-    """Return ``name`` if ``columns`` has it, or the one column whose name differs only in case; otherwise None."""
+    """Return the spelling of the column ``name`` in ``columns``, or None if ``columns`` does not contain it.
+
+    If no column has exactly this name, a column whose name differs only in case is accepted if it is the only one.
+    """
     if name in columns:
         return name
     alike = [column for column in columns if column.lower() == name.lower()]
@@ -18,7 +21,10 @@ def spelled(name: str, columns: dict[str, Any]) -> str | None:
 
 
 def checked_name(what: str, name: Any) -> str:
-    """Return ``name`` if it is text that is neither blank nor has a NUL; otherwise raise ConfigurationError."""
+    """Return ``name``; raise ConfigurationError if it is not text, is blank, or contains a NUL.
+
+    ``what`` is the word for the name in the error's message, such as "key".
+    """
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
     return name

@@ -31,9 +31,9 @@ class SqlQuery:
     """A query for ``split_source`` and ``read_shard``, with a function that connects to the database.
 
     ``connect`` must return a new DB-API connection each time. ``query`` is one SELECT without ORDER BY and without
-    placeholders. ``paramstyle`` is DB-API's name for how values are bound, such as "qmark"; it is needed only if the
-    driver's module does not define it. Shards contain neither ``query`` nor ``connect``, so shards can be stored
-    without storing secrets.
+    placeholders. ``paramstyle`` is DB-API's name for the way in which values are bound, such as "qmark". It is needed
+    only if the driver's module does not define it. Shards contain neither ``query`` nor ``connect``, so stored shards
+    contain no secrets.
     """
 
     def __init__(self, connect: Callable[[], Any], query: str, *, paramstyle: str | None = None) -> None:
@@ -57,7 +57,7 @@ class SqlQuery:
 
 
 class SqlRangeSource(IterableSource):
-    """The rows of one range of a key, in the key's order, or the rows whose key is NULL.
+    """The rows of a shard: those in one range of a key, ordered by the key, or all rows whose key is NULL.
 
     Each time the source is read, it queries the database again.
     """
@@ -103,7 +103,7 @@ def key_column(database: Database, key: str) -> str:
     columns = database.columns()
     name = spelled(key, columns)
     if name is None:
-        raise ConfigurationError(f"key {key!r} is not a column of the query; it has {', '.join(map(repr, columns))}")
+        raise ConfigurationError(f"key {key!r} is not a column of the query, which has {', '.join(map(repr, columns))}")
     return database.dialect.column(name)
 
 

@@ -25,7 +25,7 @@ _STYLES = {"qmark", "format", "pyformat", "numeric", "named"}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a column: ``sql`` has one ``VALUE`` for each value."""
+    """A condition on a column; ``sql`` contains the mark ``VALUE`` once for each of ``values``."""
 
     sql: str
     values: tuple[Any, ...] = ()
@@ -33,7 +33,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a driver's statements bind values and quote names."""
+    """The way in which a driver's statements bind values and quote names."""
 
     driver: str
     paramstyle: str
@@ -72,7 +72,7 @@ class Dialect:
     def statement(
         self, what: str, query: str, conditions: Sequence[Condition], order: Sequence[str] = ()
     ) -> tuple[str, Any]:
-        """Return ``SELECT what FROM (query) q WHERE …``, and the values to execute it with (None if there are none)."""
+        """Return the text ``SELECT what FROM (query) q WHERE …``, and the values to bind; None if there are none."""
         values = [value for condition in conditions for value in condition.values]
         where = f" WHERE {' AND '.join(condition.sql for condition in conditions)}" if conditions else ""
         by = f" ORDER BY {', '.join(order)}" if order else ""
@@ -115,7 +115,7 @@ def checked_query(query: Any) -> str:
 
 
 def _tokens(query: str) -> list[tuple[str, int]]:
-    """Return the tokens without comments and text literals, each with the number of parentheses that enclose it."""
+    """Return each token with the number of parentheses around it; omit comments, text literals and quoted names."""
     from sqlglot.errors import TokenError
     from sqlglot.tokens import Tokenizer
 

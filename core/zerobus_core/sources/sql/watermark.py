@@ -36,8 +36,8 @@ def to_plain(value: Any, column: str) -> Plain:
     plain = _plain(value)
     if plain is None:
         raise ConfigurationError(
-            f"column {column!r} has values of type {type(value).__name__}, which cannot be a watermark; times, dates, "
-            "whole numbers, decimals, floats, text, UUIDs and bytes can"
+            f"column {column!r} has values of type {type(value).__name__}, which cannot be a watermark; a "
+            "watermark can be a time, a date, a whole number, a decimal, a float, text, a UUID or bytes"
         )
     return plain
 
@@ -90,8 +90,8 @@ def parsed(text: str, like: Any) -> Any:
     """Convert text that a person entered to the type of ``like``, an existing value of the column.
 
     If ``like`` is None, return a whole number or a datetime if the text is one, otherwise the text. Raises
-    ConfigurationError for text that is not a value of the type, and for a time if only one of it and ``like`` has a
-    time zone.
+    ConfigurationError if the text is not a value of the type. Also raises ConfigurationError if the text is a time with
+    a time zone and ``like`` has none, or the reverse.
     """
     if like is None:
         return _guessed(text)
