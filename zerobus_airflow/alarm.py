@@ -1,8 +1,9 @@
 """Adapts Airflow's ``execution_timeout`` to a delivery.
 
-Airflow sets an alarm (SIGALRM) whose handler raises an error once, wherever the program is. That causes two problems.
-First, if the error interrupts a request to Airflow's supervisor, the answer stays unread, and the next request takes it
-for its own answer. Second, a source that catches the error continues, or ends as if it had no more rows.
+Airflow sets an alarm (SIGALRM). Its handler raises an error once, at whatever point the program has reached. That
+causes two problems. First, if the error interrupts a request to Airflow's supervisor, the answer to this request stays
+unread, and the next request reads it as its own answer. Second, a source can catch the error, and then continue or end
+as if it had no more rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _REPEAT_EVERY = 0.05
 
 
 class ExecutionTimeout:
-    """Context manager under which Airflow's alarm stops a delivery, but not during a request to Airflow's supervisor.
+    """Context manager that lets Airflow's alarm stop a delivery, but not during a request to Airflow's supervisor.
 
     Does nothing on Windows, outside of the main thread, or if Airflow has set no alarm.
     """
@@ -33,7 +34,7 @@ class ExecutionTimeout:
     def __init__(self, stop: StopRequest) -> None:
         """Store ``stop``, the delivery's stop request.
 
-        The alarm sets it, so that the delivery ends even if its source catches the alarm's error.
+        The alarm sets ``stop``, so that the delivery ends even if the source of the rows catches the alarm's error.
         """
         self.has_passed = False
         self._stop = stop

@@ -49,7 +49,7 @@ class TaskStateStore(Protocol):
 
 
 class TaskStateCheckpointStore:
-    """A CheckpointStore in the state of one task instance.
+    """A CheckpointStore that uses the state of one task instance.
 
     Each ``load`` and each ``save`` is a request to Airflow's supervisor that takes a few milliseconds; call them in the
     main thread. They raise TransportError if Airflow's API answers with an error.
@@ -82,12 +82,14 @@ class TaskStateCheckpointStore:
 
 
 def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str | None = None) -> CheckpointStore | None:
-    """Return the checkpoint store of the running task instance, or None if it keeps no checkpoints.
+    """Return the checkpoint store of the running task instance; None if no checkpoints are kept.
 
-    ``uri`` is a directory for checkpoint files. If it is None, the checkpoint is stored in the task's state (Airflow
-    3.3 and newer), or else in the directory that Airflow's configuration names (section ``zerobus``, option
-    ``checkpoint_uri``). The result is None if ``resume`` is "never". It is also None, with a line in the log, if there
-    is neither a state nor a directory.
+    ``uri`` is a directory for checkpoint files. If ``uri`` is None, Airflow 3.3 and newer store the checkpoint
+    in the task's state. With older versions of Airflow, the checkpoint is a file below the directory that is set in
+    Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``).
+
+    The result is None if ``resume`` is "never". The result is also None if there is neither a directory nor a state; a
+    line in the log then explains this.
     """
     if resume == "never":
         return None
@@ -106,9 +108,10 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """Return the default of the option ``delivery_name``, the same for every automatic retry of the task instance.
+    """Return the default of the option ``delivery_name``.
 
-    Clearing the task changes the name, except with ``resume="always"``, where the next attempt continues the delivery.
+    All automatic retries of the task instance get the same name. Clearing the task changes the name. With
+    ``resume="always"``, however, the name always stays the same, and the next attempt continues the delivery.
     """
     ti = context["ti"]
     chain = _epoch(context, resume)

@@ -1,4 +1,4 @@
-"""Parts of Airflow whose module or name depends on the version of Airflow (2.11 to 3.x), under one name each.
+"""Gives one fixed name to each part of Airflow whose module or name depends on the version of Airflow (2.11 to 3.x).
 
 ``airflow.providers.common.compat.sdk`` has the same purpose, but is not used here: the constraints files of older
 supported Airflow versions pin releases of that provider that lack most of the names.
@@ -146,7 +146,10 @@ def _find(name: str) -> Any:
 
 
 def report_output(hook: BaseHook, uri: str) -> None:
-    """Report to Airflow's hook lineage that ``hook`` wrote to the asset at ``uri``; OpenLineage reads this."""
+    """Tell Airflow's hook-lineage collector that the asset at ``uri`` was written by ``hook``.
+
+    OpenLineage reads the lineage from this collector.
+    """
     collector = _find("get_hook_lineage_collector")()
     # Assets were called data sets before Airflow 3.
     add = getattr(collector, "add_output_asset", None) or collector.add_output_dataset
@@ -156,7 +159,8 @@ def report_output(hook: BaseHook, uri: str) -> None:
 def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
     """Store a link for the web server of Airflow 2.
 
-    Airflow 2 computes links in the web server. Airflow 3 computes and stores them in the worker, so this does nothing.
+    Airflow 2 computes links in the web server. In Airflow 3, this function does nothing, because the worker computes
+    and stores the links.
     """
     if not IS_AIRFLOW_3:
         context["ti"].xcom_push(key=_link_key(link), value=url)
@@ -174,6 +178,6 @@ def _link_key(link: BaseOperatorLink) -> str:
 
 
 def conn_id_of(path: ObjectStoragePath) -> str | None:
-    """Return the id of the connection that is used to read ``path``, or None."""
+    """Return the id of the connection that is used to read ``path``; None if there is no such connection."""
     options: dict[str, Any] = getattr(path, "storage_options", {})
     return getattr(path, "conn_id", None) or options.get("conn_id")

@@ -58,9 +58,10 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
 def zerobus_ingest_task(
     python_callable: Callable[..., Any] | None = None, *, multiple_outputs: bool | None = None, **kwargs: Any
 ) -> TaskDecorator:
-    """Make a task of a function that returns or yields records: ``@task.zerobus_ingest(table="c.s.t")``.
+    """Turn a function that returns or yields records into a task; use as ``@task.zerobus_ingest(table="c.s.t")``.
 
-    The function can be ``async def``, with or without ``yield``: then it runs on an event loop in a thread of its own.
+    The function can also be a coroutine function or an async generator function. Such a function runs on an event loop
+    in a thread of its own.
 
     Accepts the parameters of ``ZerobusDeliveryOperator``. The task returns the receipt.
     """

@@ -4,7 +4,7 @@ Three properties of Airflow shape this module. First, a task that gets SIGTERM c
 succeeds if ``execute`` then returns. So ``on_kill`` calls ``StopRequest.interrupt``, after which the core raises an
 error, even if the source was waiting for rows. Second, Airflow retries a task after nearly every exception, but not
 after ``AirflowFailException``, so errors that a retry cannot fix are raised as AirflowFailException. Third, the alarm
-of ``execution_timeout`` goes off once, wherever the program is (see ``alarm``).
+of ``execution_timeout`` goes off once, at whatever point the program has reached (see ``alarm``).
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class ZerobusDeliveryOperator(BaseOperator):
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
     :param endpoint: Zerobus endpoint, if the connection does not have it. (templated)
     :param on_empty: what the task does if there are no rows: ``success``, ``fail``, or ``skip``, which also skips the
-        downstream tasks. A ``source`` that is a glob or directory without files is an error, unless ``on_empty`` is
-        set; in a list of sources, it is always an error.
+        downstream tasks. If ``source`` is a glob or directory without files, this is an error unless ``on_empty`` is
+        set. In a list of sources, a glob or directory without files is always an error.
     :param resume: which attempts skip the rows that are already durable. ``retry``: automatic retries only; ``always``:
         also attempts after someone cleared the task; ``never``: no attempt.
-    :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
-        the checkpoint is in the task's state (Airflow 3.3 and newer), or under the directory that Airflow's
-        configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
+    :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without
+        ``checkpoint_uri``, Airflow 3.3 and newer keep the checkpoint in the task's state. For older versions, the
+        directory can be set in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``). (templated)
     :param retry_permanent_errors: also retry after errors that a retry alone cannot fix, such as missing grants. Use it
         if the table or its grants are created while the task runs. If the task has a ``retry_policy``, the policy
         decides first.
@@ -270,7 +270,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return with_arguments(options, self._arguments()) if is_mapped else options
 
     def _arguments(self) -> Any:
-        """Return the task's arguments that determine which rows it delivers, or None if it has no such arguments."""
+        """Return the arguments that determine which rows the task delivers; None if it has no such arguments."""
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:

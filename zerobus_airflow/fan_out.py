@@ -34,7 +34,7 @@ def pool_arguments(streams: int = 1) -> dict[str, Any]:
 
 @masking_task(task_id="split_source")
 def split_source_task(source: Any, n: int, format: str | None = None) -> list[dict[str, Any]]:
-    """Return the shards of files, for ``ZerobusIngestOperator.partial(…).expand(source=…)``.
+    """Return the shards of files; pass them to ``ZerobusIngestOperator.partial(…).expand(source=…)``.
 
     See ``zerobus_core.split_source``. Files are listed when the task runs, never while the Dag is parsed.
     """
@@ -50,9 +50,10 @@ def split_sql_task(
     ranges: Literal["quantiles", "even"] = "quantiles",
     sql_hook_params: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the shards of a query, for ``SqlToZerobusOperator.partial(sql=…, sql_conn_id=…).expand(shard=…)``.
+    """Return the shards of a query.
 
-    See ``zerobus_core.split_source``. Each shard contains a range of the key ``by``, but neither the query nor a
+    Pass them to ``SqlToZerobusOperator.partial(sql=…, sql_conn_id=…).expand(shard=…)``. See
+    ``zerobus_core.split_source``. Each shard contains a range of the key ``by``, but neither the query nor a
     connection.
     """
     hook = database_hook(sql_conn_id, sql_hook_params)

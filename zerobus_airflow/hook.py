@@ -123,7 +123,8 @@ class ZerobusHook(BaseHook):
         directory for a checkpoint of the running task instance, as in the operators; a task that delivers to one table
         twice needs a directory for each delivery.
 
-        Reports the table to Airflow's hook lineage, which OpenLineage reads if its provider is installed.
+        Adds the table to the outputs in Airflow's hook-lineage collector. OpenLineage reads this collector if the
+        OpenLineage provider is installed.
         """
         workspace = self.get_workspace()
         if checkpoint is not None and checkpoint_uri is not None:
@@ -201,9 +202,11 @@ class ZerobusHook(BaseHook):
 
 
 def find_connection(conn_id: str, parameter: str) -> Connection:
-    """Return a connection.
+    """Return the connection with the id ``conn_id``.
 
-    Raises a ConfigurationError that names its id, if it does not exist or if its environment variable cannot be read.
+    Raises ConfigurationError if the connection does not exist, or if the environment variable that defines the
+    connection cannot be read. ``parameter`` is the name of the parameter in which the user passed ``conn_id``; error
+    messages contain this name.
     """
     rendered_name(parameter, conn_id)
     try:
@@ -306,9 +309,10 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
 
 
 def _without_page(host: str, port: int | None) -> str:
-    """Return ``host`` as a URL without a path; a URL that was copied from a browser has the path of a page.
+    """Return ``host`` as a URL without a path.
 
-    ``port`` is the connection's field of that name; it is used if ``host`` has no port.
+    If the user copied the URL from a browser, ``host`` contains the path of a page. ``port`` is the connection's field
+    Port; it is used if ``host`` has no port.
     """
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
@@ -321,7 +325,7 @@ def _without_page(host: str, port: int | None) -> str:
 
 
 class _TokenFile:
-    """Reads a JWT from a file whenever a token is needed; the owner of the file renews it."""
+    """Reads a JWT from a file whenever a token is needed; the owner of the file renews the JWT."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)

@@ -1,4 +1,7 @@
-"""The lineage of a delivery for OpenLineage, if its provider is installed: the table, its columns, and the inputs."""
+"""The lineage of a delivery for OpenLineage: the table, its columns, and the inputs.
+
+If the OpenLineage provider is not installed, no lineage is made.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,10 @@ class DeliveryTask(Protocol):
 
 
 def delivery_lineage(operator: DeliveryTask) -> Any:
-    """Return an ``OperatorLineage``, or None if the operator has no receipt or OpenLineage is not installed.
+    """Return the ``OperatorLineage`` of a delivery.
 
-    Raises only exceptions that a signal handler raised.
+    Returns None if the operator has no receipt, and also if OpenLineage is not installed. Raises only exceptions that a
+    signal handler raised.
     """
     receipt, workspace = operator.receipt, operator.workspace
     if receipt is None or workspace is None:
@@ -59,8 +63,9 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 def file_datasets(source: Any) -> list[Any]:
     """Return an OpenLineage data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``.
 
-    ``source`` is one of these, a list of them, or a shard. A shard contains the source that it is a part of, unless
-    that has a secret or a connection of its own: the list is empty then.
+    ``source`` is one of these, a list of them, or a shard. For a shard, the data sets are those of the source that was
+    split. If that source has a secret or a connection of its own, the shard does not contain the source, and the
+    returned list is empty.
     """
     if isinstance(source, Mapping):  # a shard
         source = source.get("source") or []

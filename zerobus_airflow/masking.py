@@ -20,9 +20,9 @@ __all__ = ["mask_uris", "masking_task"]
 
 
 def mask_uris(value: Any) -> None:
-    """Make Airflow mask the secrets of the URIs in ``value`` wherever it shows them: in rendered fields and in logs.
+    """Make Airflow mask the secrets of the URIs in ``value``, both in rendered fields and in logs.
 
-    ``value`` can be nested: a mapping, of which only the values are searched, a sequence, a set or a dataclass.
+    ``value`` can be text, or nested mappings, sequences, sets and dataclasses. The keys of mappings are not searched.
     """
     for text in _texts(value):
         for secret in secrets_in(text):
@@ -42,7 +42,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class MaskingPythonOperator(PythonDecoratedOperator):
-    """The operator of ``@task``, but with the secrets of URIs in the function's arguments masked."""
+    """The operator of ``@task``, extended to mask the secrets of URIs in the function's arguments."""
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]

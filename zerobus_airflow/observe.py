@@ -34,7 +34,11 @@ _log = logging.getLogger(__name__)
 
 
 def without_failing(act: Callable[[], object], what: str) -> None:
-    """Call ``act``, and log an exception instead of raising it, unless a signal handler raised the exception."""
+    """Call ``act``. If it raises an exception, log the exception instead of passing it on.
+
+    Exceptions that a signal handler raised are passed on. The log line begins with ``what``, a description of the
+    action, for example "Reporting lineage".
+    """
     try:
         act()
     except Exception as error:  # a report can fail in any way
@@ -44,7 +48,7 @@ def without_failing(act: Callable[[], object], what: str) -> None:
 
 
 class LogGroup:
-    """A group of log lines that Airflow folds. A warning from the core ends the group, and so stays visible."""
+    """A group of log lines that Airflow folds. A warning from the core ends the group, and is therefore visible."""
 
     def __init__(self, log: Any, title: str) -> None:
         self._log = log
@@ -62,7 +66,10 @@ class LogGroup:
         self.close()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """End the group at a warning. Logging calls this for each log record of the core; returns True for all."""
+        """End the group if ``record`` is a warning or an error. Always returns True.
+
+        Python's ``logging`` calls this method for each log record of the core.
+        """
         if record.levelno >= logging.WARNING:
             self.close()
         return True
@@ -114,7 +121,7 @@ class Observer:
         self._keep({"state": "success", "receipt": receipt.as_dict()}, is_due=True)
 
     def on_failure(self, error: ZerobusIngestError) -> None:
-        """Report the class of an error and the counts, but not its message, which could contain values of a row."""
+        """Report the counts and the class of ``error``, but not the message, which could contain values of a row."""
         counts = {name: getattr(error.counts, name) for name in ("rows_read", *_COUNTERS)}
         self._count(counts)
         self._end("failure", None)

@@ -29,10 +29,11 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     Pass exactly one of ``records``, ``source`` and ``records_callable``. Returns the receipt
     (``zerobus_core.Receipt.as_dict``), which has counts but no rows.
 
-    :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
-        an upstream task. Values in the rows are never rendered as templates. (templated: task outputs are resolved)
-    :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
-        them, or an ``ObjectStoragePath``, which is read through its own connection. It can also be ``NewFiles``,
+    :param records: the rows, as a list, a data frame, an Arrow table, or the output of another task. (That task then
+        becomes an upstream task.) Values in the rows are never rendered as templates. (templated: task outputs are
+        resolved)
+    :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, a list of
+        these, or an ``ObjectStoragePath``, which is read through its own connection. It can also be ``NewFiles``,
         ``NewRows`` or ``NewItems``: then each run delivers what is new since the last run. (templated)
     :param records_callable: a function that returns or yields rows; it can have context variables as parameters,
         and runs only on the worker.

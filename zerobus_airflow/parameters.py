@@ -49,7 +49,7 @@ _DEFAULT_OPTIONS = IngestOptions()
 
 
 def is_known(value: Any) -> bool:
-    """Return whether a value is known already: it contains no template and no output of a task."""
+    """Return whether a value is already known, which means that it contains no template and no output of a task."""
     if isinstance(value, XComArg):
         return False
     if isinstance(value, str):
@@ -92,9 +92,10 @@ def templated_table(table: Any) -> Any:
 
 
 def rendered_name(parameter: str, value: Any) -> str:
-    """Return ``value``, a rendered name; raise ConfigurationError if it is not text or is still a template.
+    """Return ``value``, which is a name that Airflow has rendered.
 
-    ``parameter`` is the parameter of the operator, for the message.
+    Raises ConfigurationError if ``value`` is not text, or if it still contains a template. ``parameter`` is the
+    operator's parameter to which the name was passed; error messages begin with it.
     """
     if not isinstance(value, str):
         raise ConfigurationError(
@@ -157,7 +158,10 @@ def templated_options(options: Any) -> Any:
 
 
 def _stand_ins(names: Iterable[str]) -> dict[str, Any]:
-    """Return valid values for options that are not known yet, so that the known options can be checked with them."""
+    """Return a substitute value for each option in ``names``, so that all other options can be checked.
+
+    The values of the options in ``names`` are not known yet. Every substitute value is valid.
+    """
     values: dict[str, Any] = {"dead_letter_uri": "later.jsonl", "on_bad_record": "dead_letter"}
     return {name: values.get(name, getattr(_DEFAULT_OPTIONS, name, None)) for name in names}
 

@@ -24,7 +24,7 @@ class DeadLetterReplayOperator(ZerobusDeliveryOperator):
 
     The file is read when the task runs, so corrections made by hand are sent. The task does not change the file, so
     another run sends the same rows again. Rows that still do not fit the table fail the task, or go to another
-    dead-letter file if ``options`` names one.
+    dead-letter file if ``options`` sets one.
 
     :param dead_letter_uri: the file to read: the ``dead_letter_uri`` of the delivery that wrote it. (templated)
 

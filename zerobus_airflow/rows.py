@@ -61,9 +61,11 @@ def protected(records: Any) -> Any:
 
 
 def rendered(records: Any) -> Any:
-    """Return the user's records, given what ``protected`` returned and Airflow then rendered.
+    """Return the user's records.
 
-    If ``execute`` was called directly, Airflow has not rendered the argument; this function accepts it nevertheless.
+    ``records`` is the value that ``protected`` returned, after Airflow has rendered this value. If ``execute`` was
+    called directly, Airflow has not rendered the value; the value is also accepted in that form.
+
     Raises ConfigurationError if a template was rendered to text.
     """
     if isinstance(records, type(literal(None))):
@@ -117,7 +119,8 @@ def resolve(value: Any, context: Context) -> Any:
 def readable(source: Any) -> Any:
     """Return the source in a form that the core reads.
 
-    An ObjectStoragePath becomes a URI. If it has a connection, it also keeps the file system of this connection.
+    An ObjectStoragePath becomes a URI. If the path has a connection, the result also keeps the file system of this
+    connection.
 
     Raises ConfigurationError for an ObjectStoragePath whose protocol came from a template, if universal_pathlib before
     0.3 took the template for a local path.

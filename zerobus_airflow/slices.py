@@ -38,9 +38,10 @@ def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
     options: Mapping[str, Any] | None = None,
     zerobus_conn_id: str = ZerobusHook.default_conn_name,
 ) -> list[dict[str, Any]]:
-    """Return shards of what is new, for ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``.
+    """Freeze a slice of what is new in ``source``, and return the shards of the slice.
 
-    See ``zerobus_core.Handoff.split``. If nothing is left to deliver, the list is empty, and Airflow skips the tasks
+    Pass the shards to ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``. See
+    ``zerobus_core.Handoff.split``. If nothing is left to deliver, the list is empty, and Airflow skips the tasks
     that follow. While another run delivers a slice, the task fails, so that Airflow retries it.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, options, zerobus_conn_id)
@@ -90,7 +91,7 @@ def _handoff(
 
 
 def _routed(work: Callable[[], _T]) -> _T:
-    """Return the result of ``work``; raise an error that a retry cannot fix as AirflowFailException."""
+    """Return the result of ``work``. An error that a retry cannot fix becomes an AirflowFailException."""
     try:
         return work()
     except ZerobusIngestError as error:

@@ -41,9 +41,9 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     """Deliver the rows of a query; the task succeeds only when every row is durable.
 
     Rows go from the database's cursor to the streams; columns are matched by name. JSON and arrays become JSON text in
-    a STRING column (``write_json`` is on unless ``options`` is a mapping that sets it: pass ``{"write_json": False}``,
-    because ``IngestOptions(write_json=False)`` equals the default options and cannot switch it off). PostgreSQL's
-    intervals become text, in the form in which PostgreSQL writes them.
+    a STRING column, because this operator sets the option ``write_json``. To switch this option off, pass
+    ``options={"write_json": False}``. ``IngestOptions(write_json=False)`` cannot switch it off, because it equals the
+    default options. PostgreSQL's intervals become text, in the form in which PostgreSQL writes them.
 
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)

@@ -61,8 +61,8 @@ _LONG_SHARE_AT_RISK = 0.02
 def tries_of(run: DagsterRun, instance: DagsterInstance, resume: Resume = "retry") -> list[DagsterRun]:
     """Return this run and the runs that it re-executes from failure, newest first.
 
-    With ``resume="always"``, the result contains the runs that this run re-executes, from failure or not. It has at
-    most 64 runs.
+    With ``resume="always"``, the result contains all runs that this run re-executes in any way. The result has at most
+    64 runs.
     """
     tries = [run]
     while len(tries) < _MOST_TRIES and (resume == "always" or _is_from_failure(run)):
@@ -93,10 +93,10 @@ class ObservationCheckpointStore:
     ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
     if a run over several partitions delivers each separately. With ``resume="never"``, ``load`` finds no checkpoint.
 
-    An observation that rows are durable is also evidence: because of it, another run with ``on_rematerialize="refuse"``
-    does not deliver the asset or partition. If one delivery is for several partitions together, its checkpoints name
-    none of them. With ``is_evidence``, the store then also writes one observation for each of these partitions, as soon
-    as rows are durable.
+    Observations with durable rows also prevent a second delivery: another run with ``on_rematerialize="refuse"`` finds
+    them, and refuses to deliver the asset or partition again. If one delivery is for several partitions together, the
+    observations of its checkpoints belong to none of these partitions. If ``is_evidence`` is set, the store then also
+    writes one observation for each of the partitions, as soon as rows are durable.
     """
 
     step: Step
@@ -142,7 +142,7 @@ class ObservationCheckpointStore:
         return self._saved.durable.rows if self._saved else 0
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint that this or an earlier attempt saved last, or None."""
+        """Return the last checkpoint that this or an earlier attempt saved; None if none is found."""
         may_find = self.resume != "never"
         text = next((value.value for value in self._checkpoints()), None) if may_find else None
         self._is_first = may_find and text is None
@@ -179,8 +179,9 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        A checkpoint without any rows is written only if this attempt has saved a checkpoint before. The earlier one can
-        count rows that were about to be sent but never were, and the next attempt would report them as sent twice.
+        A checkpoint without any rows is written only if this attempt has saved a checkpoint before. That earlier
+        checkpoint can count rows that were about to be sent but never were. If it remained the last one, the next
+        attempt would report these rows as sent twice.
 
         A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
         checkpoint says how many of these rows are sent again.
@@ -225,8 +226,8 @@ class ObservationCheckpointStore:
     def _identity(self) -> dict[str, str]:
         """The facts that identify this delivery in an event of a run's log.
 
-        An observation has fields for the asset and the partition. An event of a run's log has none, so this
-        includes both.
+        An observation has fields for the asset and the partition. An event of a run's log does not have these fields,
+        so the facts include the asset and the partition.
         """
         return {
             "dagster/table_name": self.table,

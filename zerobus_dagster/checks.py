@@ -44,17 +44,18 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
     """Build a check of the deliveries to ``asset``.
 
     The check reads what the deliveries of its own run reported. If that run delivered nothing to the asset, it reads
-    what the last run with a delivery reported. It fails if there is no delivery yet.
+    what the last run with a delivery reported. The check fails if there is no delivery yet.
 
     The check passes if every row that was read is accounted for, if at most ``max_dead_lettered`` rows went to the
     dead-letter file, and if at least ``min_rows`` and at most ``max_rows`` rows were read. The bounds apply to each
     partition separately, or to the asset as a whole if it has no partitions. If one delivery was for several partitions
-    together, they apply to the figures of this delivery. If a step delivered several times, the figures of its
+    together, the bounds apply to the figures of this delivery. If a step delivered several times, the figures of its
     deliveries are added up.
 
-    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) returns the number of rows in the table. If
-    it is given, the check fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only this
-    delivery fills the table: the table must then have no further rows, except for up to ``rows_resent`` duplicates.
+    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) returns the number of rows in the table. With
+    ``row_count``, the check also fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only
+    this delivery fills the table: the table must then have no further rows, except for up to ``rows_resent``
+    duplicates.
 
     An asset can have several checks, each with its own ``name``. With ``blocking``, downstream assets are not
     materialized in the same run if the check fails with severity ERROR. An incomplete delivery needs no check: its step
@@ -165,10 +166,10 @@ def _figures(receipts: Receipts) -> dict[str, int]:
 
 
 def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
-    """Return a dict from each partition to the receipts of a run's deliveries to the asset ``key``.
+    """Return a dict from each partition to the receipts of one run's deliveries to the asset ``key``.
 
-    The run is the one with the id ``run_id``. If that run delivered nothing to the asset, it is the last run that did.
-    For an asset without partitions, the dict's only key is None.
+    If the run ``run_id`` delivered to the asset, the receipts are those of this run. Otherwise, they are those of the
+    last run that delivered to the asset. For an asset without partitions, the dict's only key is None.
 
     Materializations without a receipt are ignored: for example, a person reported them by hand. If a run has several
     materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover

@@ -150,7 +150,9 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
                 raise ValueError("set table or tables")
             self._all_tables()
         if len(self.tables) > 1 and self.op is not None and self.op.name is not None:
-            raise ValueError("op.name names a single step, but each of the tables has its own step: leave op.name out")
+            raise ValueError(
+                "op.name is the name of a single step, but each of the tables has its own step: leave op.name out"
+            )
         return self
 
     def _all_tables(self) -> list[ZerobusTable]:
@@ -177,7 +179,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **produces)
 
     def get_asset_spec(self, table: ZerobusTable | None = None) -> dg.AssetSpec:
-        """Return the asset for a table; override it to derive keys or metadata in another way.
+        """Return the asset for a table; override this method to derive keys or metadata in another way.
 
         ``table`` is one of ``tables``, or None if the component fills a single table.
         """

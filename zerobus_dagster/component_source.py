@@ -143,8 +143,8 @@ class ZerobusTable(ZerobusSource):
     def options_in(self, context: dg.AssetExecutionContext, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of a run: ``defaults``, and the table's own ``options``, which override them.
 
-        For a query with ``order_by`` and without a handoff, a ``source_version`` that depends on the run's partitions
-        is added, unless these options have one.
+        If the source is a query that has ``order_by`` but no handoff, a ``source_version`` that depends on the run's
+        partitions is added, unless the options already contain one.
         """
         options = {**defaults, **self.options}
         if self.sql is None or self.handoff is not None or "source_version" in options:

@@ -1,4 +1,4 @@
-"""The options that can be changed for one run when it is launched; the connection is not one of them."""
+"""The options that can be changed for one run when it is launched. The connection cannot be changed."""
 
 # Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 from typing import Any, get_args

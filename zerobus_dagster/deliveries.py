@@ -34,7 +34,7 @@ class _Entry:
 
 
 class StepDeliveries:
-    """Names the deliveries of one attempt of a step, and keeps their receipts. Thread-safe within the step."""
+    """The names and the receipts of the deliveries that one attempt of a step makes. Thread-safe within the step."""
 
     def __init__(self) -> None:
         # Guards the fields below, and the order in which Dagster gets the metadata that is made from them.

@@ -153,7 +153,7 @@ class DagsterDelivery:
     def _named(self, name: str) -> IngestOptions:
         """Return the options with a ``delivery_name`` that is the same in all attempts.
 
-        The values of ``delivery_columns`` depend on it.
+        The values of ``delivery_columns`` depend on this name.
         """
         attempt, given = self.step.attempt, self.options.delivery_name
         if given is not None:  # the user's name can be the same for several partitions
@@ -186,8 +186,8 @@ class DagsterDelivery:
         if set(records) != expected:
             missing, unknown = sorted(expected - set(records)), sorted(map(str, set(records) - expected))
             raise ConfigurationError(
-                f"a mapping of records must have the keys of the run's partitions: missing are {missing or 'none'}, "
-                f"not in this run are {unknown or 'none'}",
+                f"the keys of a mapping of records must be the run's partitions; missing keys: {missing or 'none'}; "
+                f"keys that are not in this run: {unknown or 'none'}",
                 table=self.table,
             )
 
@@ -202,11 +202,11 @@ def are_by_partition(records: Any) -> TypeGuard[Mapping[str, Any]]:
 
 @contextmanager
 def routed_errors() -> Iterator[None]:
-    """Raise a ZerobusIngestError of the ``with`` block in a form from which Dagster knows whether a retry can help.
+    """Convert errors that the ``with`` block raises, so that Dagster retries only if a retry can help.
 
-    A retryable error is passed on unchanged, so that a RetryPolicy applies. Any other ZerobusIngestError becomes a
-    ``dagster.Failure`` that allows no retries and has the facts of the error as metadata. Exceptions of other classes
-    are passed on unchanged.
+    A retryable ZerobusIngestError is passed on unchanged, so that a RetryPolicy applies. Any other ZerobusIngestError
+    becomes a ``dagster.Failure`` that allows no retries and has the facts of the error as metadata. Exceptions of other
+    classes are passed on unchanged.
     """
     try:
         yield

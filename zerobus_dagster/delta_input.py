@@ -1,4 +1,4 @@
-"""Inputs of assets: rows of a Delta table, read directly from its storage."""
+"""Loads the input of an asset from a Delta table, which is read directly from its storage."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ __all__ = ["load_table"]
 def load_table(
     context: dg.InputContext, table: str, uri: str, storage_options: Mapping[str, str], expression: Any
 ) -> Any:
-    """Return the rows of ``table`` in the type that the input is annotated with: pandas, polars, or else Arrow.
+    """Return the rows of ``table``, as a frame or an Arrow table.
 
-    ``uri`` can contain ``{catalog}``, ``{schema}`` and ``{table}``. ``expression`` is ``partition_expr``. For a
-    partitioned asset, it names the columns that select the rows of the run's partitions; if it is None, all rows are
-    read.
+    The rows are a pandas or polars frame if the input's annotation names such a type, and an Arrow table otherwise.
+    ``uri`` can contain ``{catalog}``, ``{schema}`` and ``{table}``. ``expression`` is the ``partition_expr`` of the
+    asset: the columns whose values show to which partition a row belongs. Only rows of the run's partitions are read.
+    If ``expression`` is None, or if the asset has no partitions, all rows are read.
     """
     try:
         from deltalake import DeltaTable

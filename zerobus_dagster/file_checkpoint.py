@@ -19,8 +19,8 @@ __all__ = ["StepFileStore"]
 class StepFileStore(FileCheckpointStore):
     """The checkpoint of one delivery of a step, in a file below ``folder``.
 
-    The file is in a folder that is named after the run in which the delivery began. Its name is a hash of the step key
-    and of fields of ``observations``, which is the store of the same delivery in the event log. If
+    The name of the file's folder is the id of the run in which the delivery began. The name of the file itself is a
+    hash of the step key and of fields of ``observations``, the store of the same delivery in the event log. If
     ``observations.is_evidence`` is set, the first checkpoint of the attempt that has durable rows is also saved in
     ``observations``, so that other runs learn from the event log that the table has rows of this delivery.
 

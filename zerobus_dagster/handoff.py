@@ -90,7 +90,7 @@ class EventStateStore:
         """See StateStore. Does nothing, because events are kept."""
 
     def checkpoint_text(self, slice_id: str) -> str | None:
-        """Return the last checkpoint that was saved for the slice, or None."""
+        """Return the last checkpoint that was saved for the slice; None if none was saved."""
         for record in self._records():
             metadata = _metadata_of(record)
             if _CHECKPOINT in metadata and metadata[_SLICE].value == slice_id:
@@ -168,9 +168,10 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     on_progress: Any,
     is_of_asset: bool = False,
 ) -> Handoff:
-    """Return the handoff of a step, so that retries and re-executions from failure deliver the same slice.
+    """Return the handoff of a step.
 
-    With ``is_of_asset``, all steps of the asset in this run share one slice.
+    Retries of the step and re-executions from failure deliver the same slice. With ``is_of_asset``, all steps of
+    the asset in this run share one slice.
 
     Raises ConfigurationError if the asset is partitioned, because its runs deliver partitions instead of slices. Also
     raises ConfigurationError outside of a run if ``state_uri`` is None.

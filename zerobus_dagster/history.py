@@ -27,9 +27,9 @@ def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
     The evidence is the latest materialization, if it was a delivery to ``table``, or an observation that rows are
-    durable in ``table``. The runs that this run re-executes from failure do not count; those that it re-executes in
-    full do, whatever ``resume`` is. If the rows were deleted from the table, wipe the asset in the UI to allow the
-    delivery.
+    durable in ``table``. A run that this run re-executes from failure is not treated as another run. A run that this
+    run re-executes in full is treated as another run, whatever ``resume`` is. If the rows were deleted from the table,
+    wipe the asset in the UI to allow the delivery.
 
     Also raises ConfigurationError in an op, which has no materializations. Does nothing outside of a run.
     """
@@ -59,7 +59,8 @@ def refuse_rematerialization(step: Step, table: str) -> None:
 class _Past:
     """The deliveries to a table that other runs made for an asset, or for one of its partitions.
 
-    ``own`` has the ids of this run and of the runs that it re-executes from failure. They are not other runs.
+    ``own`` contains the ids of this run and of the runs that it re-executes from failure. These are not treated as
+    other runs.
     """
 
     instance: DagsterInstance
@@ -75,7 +76,8 @@ class _Past:
     def delivered_by(self) -> str | None:
         """Return the id of the run that made the last materialization.
 
-        None if there is none, or if that run did not deliver to the table or is in ``own``.
+        Returns None if there is no materialization, if the last one was not a delivery to the table, or if the id of
+        its run is in ``own``.
         """
         for record in self.instance.fetch_materializations(self._filter, limit=1).records:
             event = record.asset_materialization
@@ -86,7 +88,7 @@ class _Past:
         return None
 
     def begun_by(self) -> str | None:
-        """Return the id of the last other run that recorded durable rows in the table, or None."""
+        """Return the id of the last other run that recorded durable rows in the table; None if no other run did."""
         for record in observations_of(self.instance, self._filter):
             event = record.asset_observation
             metadata = event.metadata if event is not None else {}

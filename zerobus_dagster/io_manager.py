@@ -156,7 +156,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
     ) -> str:
         """Return the full name of an output's table.
 
-        Raises ConfigurationError if a part of the name is missing, or if the same metadata names two tables.
+        Raises ConfigurationError if a part of the name is missing, or if the same metadata contains two table names.
         """
         levels = (
             from_metadata(output_metadata),

@@ -1,7 +1,7 @@
 """Builds the metadata of a delivery: uses Dagster's own keys if they exist, and otherwise keys of ours.
 
-``dagster/row_count`` is left out on purpose: it means the number of rows in the table, but a delivery only knows how
-many rows it added.
+The key ``dagster/row_count`` is deliberately not used: it means the number of rows in the table, but a delivery knows
+only how many rows it added.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ _MOST_BAD_FIELDS = 50
 
 
 def table_metadata(table: str) -> Metadata:
-    """Return metadata that names the table; catalogs and lineage tools use it to match assets."""
+    """Return metadata with the name of the table; catalogs and lineage tools use this name to match assets."""
     return {"dagster/table_name": table, "dagster/storage_kind": "databricks"}
 
 
 def table_in(metadata: Mapping[str, Any]) -> str | None:
-    """Return the table that an event names; None if it names none."""
+    """Return the name of the table in the metadata of an event; None if the metadata contains no table."""
     value = metadata.get("dagster/table_name")
     return value.value if isinstance(value, dg.TextMetadataValue) else None
 
@@ -106,10 +106,10 @@ def range_metadata(partitions: Sequence[str]) -> Metadata:
 def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
     """Return the metadata of one or more deliveries: figures that Dagster plots, a table, and the last receipt.
 
-    ``receipts`` are those of one asset in one attempt of a step, in order. Each figure is an entry of its own. Counts
-    are added up, and of the latencies the largest is shown, but only over deliveries to the same table as the last one.
-    The table has a line for each receipt. The last receipt is JSON; if there are several, all of them are added as
-    JSON.
+    ``receipts`` are those of one asset in one attempt of a step, in order. Each figure is an entry of its own. The
+    figures cover only the deliveries to the same table as the last delivery: counts are added up, and for latencies the
+    largest value is shown. The Dagster table has a line for each receipt. The last receipt is added as JSON; if there
+    are several receipts, a list of all receipts is also added as JSON.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]
@@ -193,14 +193,14 @@ def _cell(value: Any) -> Any:
 
 
 def receipts_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """Return all receipts as JSON, if there is more than one."""
+    """Return metadata with all receipts as JSON; empty if there are fewer than two receipts."""
     if len(receipts) <= 1:
         return {}
     return {_RECEIPTS: dg.MetadataValue.json([receipt.as_dict() for receipt in receipts])}
 
 
 def receipts_in(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the receipts that a materialization shows, as plain JSON; empty if it is not from a delivery."""
+    """Return the receipts in the metadata of a materialization, as plain JSON; empty if there are no receipts."""
     value = metadata.get(_RECEIPTS, metadata.get(_RECEIPT))
     data = value.data if isinstance(value, dg.JsonMetadataValue) else None
     return [one for one in (data if isinstance(data, list) else [data]) if isinstance(one, Mapping)]

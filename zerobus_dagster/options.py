@@ -11,7 +11,7 @@ __all__ = ["checked_options", "ingest_options"]
 
 
 def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
-    """Build options from layers of configuration; later layers win.
+    """Build options from layers of configuration; each layer overrides the layers before it.
 
     Raises ConfigurationError for an unknown option or an invalid value.
     """

@@ -88,7 +88,7 @@ def _equals(schema: pa.Schema, column: str, partitions_def: dg.PartitionsDefinit
     import pyarrow.compute as pc
 
     if column not in schema.names:
-        raise ConfigurationError(f"partition_expr names the column {column!r}, which the rows do not have")
+        raise ConfigurationError(f"partition_expr refers to the column {column!r}, which the rows do not have")
     kind, field = schema.field(column).type, pc.field(column)
     if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition) and pa.types.is_temporal(kind):
         window = partitions_def.time_window_for_partition_key(key)
@@ -110,7 +110,7 @@ def _array(frame: Any, column: str) -> Any:
     is_arrow = isinstance(frame, pa.Table | pa.RecordBatch)
     names = frame.schema.names if is_arrow else list(frame.columns)
     if column not in names:
-        raise ConfigurationError(f"partition_expr names the column {column!r}, which the frame does not have")
+        raise ConfigurationError(f"partition_expr refers to the column {column!r}, which the frame does not have")
     values = frame[column]
     if is_arrow:
         return values

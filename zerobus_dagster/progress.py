@@ -24,7 +24,7 @@ class StepLog(Protocol):
     """The part of Dagster's step log that is used here."""
 
     def log(self, level: int, msg: object, *args: object) -> None:
-        """Write a line with this level."""
+        """Write a line to the log at this level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def core_logs_in(log: StepLog) -> Iterator[None]:
     """Copy the core's log lines of level INFO and above to the step's log during the ``with`` block.
 
     These lines say, for example, why a delivery starts at the first row, or that a stream broke. Lines that other
-    threads write are left out, because they can be about another delivery.
+    threads write are not copied, because they can be about another delivery.
     """
     handler = _Forward(log)
     core = logging.getLogger("zerobus_core")

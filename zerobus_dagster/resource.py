@@ -123,7 +123,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         return checked_options(value)
 
     def workspace(self) -> Workspace:
-        """Return the workspace and its credentials; override it to use other credentials. Opens no connection."""
+        """Return the workspace and its credentials; override this method for other credentials. Opens no connection."""
         whose = self.credentials or self
         return Workspace(
             endpoint=self.endpoint,
@@ -208,9 +208,9 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         """Deliver to ``table`` what is new in ``source`` since the last run; see ``zerobus_core.hand_over``.
 
         ``source`` is NewFiles, NewRows or NewItems. ``state_uri`` is the path or URI of a file for the state; NewFiles
-        requires it. If it is not given, the state is kept in the asset's own events. ``name`` defaults to the asset's
-        key. A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do
-        if another run is delivering. The other parameters are as for ``ingest``.
+        requires it. Without ``state_uri``, the state is kept in the asset's own events. ``name`` defaults to the
+        asset's key. A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what
+        to do if another run is delivering. The other parameters are as for ``ingest``.
 
         Raises a ``dagster.Failure`` that allows no retries if the asset is partitioned, if ``resume`` is not "retry",
         or if ``on_rematerialize`` is "refuse". Raises other errors as ``ingest`` does.

@@ -1,7 +1,7 @@
 """Stores facts in the log of a run, where people see them on the run's page but not among an asset's events.
 
-Dagster itself stores facts for later processes in the same way, such as the handle of an external process
-(``dagster/_core/pipes/reattach.py``): as an engine event with metadata.
+The facts are stored as an engine event with metadata. Dagster itself uses such events to store facts for later
+processes, for example the handle of an external process (``dagster/_core/pipes/reattach.py``).
 """
 
 from __future__ import annotations

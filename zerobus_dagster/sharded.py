@@ -52,9 +52,9 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     ``split``, ``read`` and ``source`` are not called while definitions are loaded. ``required_resource_keys`` are the
     resources that these functions use through ``context.resources``.
 
-    The asset is materialized once, when every shard is durable, with the merged receipt (without a receipt if ``split``
-    returns no shards). If a shard's step fails, ``retry_policy`` or a re-execution from failure retries it: only its
-    shard is sent, from the shard's own checkpoint.
+    The asset is materialized once, when every shard is durable. The materialization contains the merged receipt, unless
+    ``split`` returned no shards. If a shard's step fails, ``retry_policy`` or a re-execution from failure retries this
+    step. The retry sends only this shard, starting from the shard's own checkpoint.
     ``pool`` is a Dagster pool: if the instance has a limit for it, at most that many shards are delivered at once, over
     all runs. ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``,
     ``partitions_def``, ``description``, …) are as for ``dagster.graph_asset``.

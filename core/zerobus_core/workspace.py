@@ -1,4 +1,6 @@
-"""The workspace that rows go to: endpoint, workspace URL and credentials. Each class checks its values when built.
+"""The workspace that rows go to: endpoint, workspace URL and credentials.
+
+Each class checks its values when an object of the class is created.
 
 Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure and GCP. Plain
 ``http://`` is accepted on loopback only, where ``zerobus-local`` listens.
@@ -116,7 +118,7 @@ class Workspace:
 
 
 def mask_of(workspace: Workspace) -> Mask:
-    """Return a mask that hides the workspace's client secret in texts of servers and libraries."""
+    """Return a mask that hides the workspace's client secret in texts that come from servers and libraries."""
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         return Mask(client_id=credentials.client_id, secret=credentials.client_secret)

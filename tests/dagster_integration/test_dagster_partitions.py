@@ -83,7 +83,7 @@ def test_a_mapping_that_lacks_a_partition_is_refused_before_anything_is_sent(
     def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
         return zerobus.ingest(context, table, {"jan": BY_MONTH["jan"], "may": []})
 
-    with pytest.raises(dg.Failure, match=r"missing are \['feb', 'mar'\], not in this run are \['may'\]"):
+    with pytest.raises(dg.Failure, match=r"missing keys: \['feb', 'mar'\]; keys that are not in this run: \['may'\]"):
         dg.materialize([flights], resources=resources, tags=RANGE)
     assert server.read(table).num_rows == 0
 

@@ -1,4 +1,4 @@
-"""Translates the SDK's errors, whose cause is only in their text, into the classes of our errors.
+"""Reads the text of an SDK error to choose the class of our error that replaces it.
 
 The errors of the Python SDK 1.10.0 have neither the status code nor the details of a failure. The SDK's own distinction
 of retryable errors is wrong for the token endpoint: HTTP 429, a dropped connection and a captive portal's page all

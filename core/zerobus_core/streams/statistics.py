@@ -12,11 +12,14 @@ __all__ = ["AckLatencies", "PoolStatistics"]
 
 
 class AckLatencies:
-    """The maximum of latencies, and percentiles estimated from a uniform random sample of at most ``size`` of them."""
+    """The exact maximum of all latencies, and estimates of their percentiles.
+
+    The percentiles are estimated from a uniform random sample of at most ``size`` latencies.
+    """
 
     def __init__(self, size: int = 4096) -> None:
         self.on_add: Callable[[float], None] | None = None
-        """A function that is called with each latency, or None."""
+        """An optional function that is called with each latency."""
         self._size = size
         self._seen = 0
         self._max = 0.0
@@ -35,7 +38,7 @@ class AckLatencies:
             self._sample[slot] = seconds
 
     def summary(self) -> AckLatency:
-        """Return the percentiles so far; zeros if nothing was added."""
+        """Return the percentiles and the maximum so far; all are 0 if no latency was added."""
         if not self._sample:
             return AckLatency()
         ordered = sorted(self._sample)
@@ -45,7 +48,7 @@ class AckLatencies:
 
 @dataclass(slots=True)
 class PoolStatistics:
-    """Counters of a pool; all but ``open_now`` only grow."""
+    """Counters of a pool of streams. Only ``open_now`` can decrease; the other counters never do."""
 
     open_now: int = 0
     most_open: int = 0

@@ -1,8 +1,8 @@
 """One SDK stream in its own worker thread: the stream opens once, dies once, and is never reopened.
 
 Calls to the SDK block in native code: they ignore time-outs, and the thread that makes them runs no Python signal
-handlers. So a daemon thread makes all calls. Nobody has to wait for its end: it does not keep the process alive, and it
-sends nothing after ``kill``.
+handlers. So a daemon thread makes all calls to the SDK. Nobody has to wait until this thread ends: the thread does not
+keep the process alive, and it sends nothing after ``kill``.
 """
 
 from __future__ import annotations
@@ -66,17 +66,20 @@ Event = Opened | Acked | Died | Closed
 
 
 class Listener(Protocol):
-    """Receives the reports of an SDK stream, which come in other threads."""
+    """Receives the reports of an SDK stream. All methods of a listener can be called in any thread."""
 
     def on_ack(self, offset: int) -> None:
-        """Handle the report that this offset and all lower ones are durable."""
+        """Handle an acknowledgement: this offset and all lower ones are durable."""
 
     def on_error(self, reason: BaseException | str) -> None:
-        """Handle the report that the stream failed."""
+        """Handle a failure of the stream."""
 
 
 class SdkStream(Protocol):
-    """What a Stream needs of an SDK stream. ``sdk`` has one class for record streams and one for Arrow streams."""
+    """The part of an SDK stream that a Stream uses.
+
+    The module ``sdk`` has one class of this kind for record streams and one for Arrow streams.
+    """
 
     stream_id: str | None
 
@@ -85,11 +88,14 @@ class SdkStream(Protocol):
         ...
 
     def cause(self) -> BaseException | None:
-        """Return why the stream closed, or None if the SDK gives no reason; call this after ``ingest`` has raised."""
+        """Return why the stream closed; None if the SDK gives no reason. Call this after ``ingest`` has raised."""
         ...
 
     def close(self) -> None:
-        """Close the stream; call this once everything on it is acknowledged. Can block for about a second."""
+        """Close the stream. This can block for about a second.
+
+        Call this only after everything that was sent on the stream has been acknowledged.
+        """
 
     def abandon(self) -> None:
         """Drop the stream without waiting. Not needed if ``open_stream`` raised an error."""
@@ -98,8 +104,8 @@ class SdkStream(Protocol):
 class Stream:
     """One SDK stream in its own worker thread; see the module's docstring.
 
-    Any thread can call ``send``, ``close`` and ``kill``, which return at once. ``post`` is called with each event, in
-    the stream's thread or in another thread that gets the SDK's reports.
+    Any thread can call ``send``, ``close`` and ``kill``, which return at once. The stream calls ``post`` with each
+    event, in the worker thread or in the thread in which ``on_ack`` or ``on_error`` was called.
     """
 
     def __init__(
@@ -130,14 +136,14 @@ class Stream:
         self._inbox.put((offset, batch))
 
     def close(self) -> None:
-        """Tell the worker thread to close the stream; the event ``Closed`` follows, or ``Died`` if closing fails.
+        """Ask the worker thread to close the stream; the event ``Closed`` follows, or ``Died`` if closing fails.
 
-        Call this once everything is acknowledged.
+        Call this only after every batch has been acknowledged.
         """
         self._inbox.put(None)
 
     def kill(self) -> int:
-        """Send and report nothing more; return how many batches may have reached the service."""
+        """Stop sending and reporting; return how many batches may have reached the service."""
         with self._lock:
             self._killed = True
             reached = self._reached
@@ -147,11 +153,11 @@ class Stream:
     # Listener, called in the threads that get the SDK's reports
 
     def on_ack(self, offset: int) -> None:
-        """Post the event that this offset and all lower ones are durable."""
+        """Post an ``Acked`` event: this offset and all lower ones are durable."""
         self._tell(Acked(self, offset, self._clock()))
 
     def on_error(self, reason: BaseException | str) -> None:
-        """Post the event that the stream failed."""
+        """Post a ``Died`` event: the stream failed because of ``reason``."""
         self._tell(Died(self, translated_error(reason)))
 
     # The worker thread
@@ -165,7 +171,7 @@ class Stream:
     def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> bool:
         """Open the stream, and pass batches to it until its end.
 
-        Returns True if the SDK stream was closed, and False if it could not be opened or was abandoned.
+        Returns True if the SDK stream was closed, and False if the SDK stream could not be opened or was abandoned.
         """
         try:
             sdk_stream = open_stream(self)
@@ -185,7 +191,10 @@ class Stream:
         return False
 
     def _pass_on(self, sdk_stream: SdkStream) -> bool:
-        """Pass queued batches to the SDK; return True once the stream is to be closed, and False once it is killed."""
+        """Pass queued batches to the SDK, until ``close`` or ``kill`` is called.
+
+        Returns False if the stream was killed, otherwise True.
+        """
         while (queued := self._inbox.get()) is not None:
             expected, batch = queued
             with self._lock:

@@ -1,4 +1,4 @@
-"""Daemon threads that are kept for a while after a job, to run the next one.
+"""Daemon threads that are kept for a while after a job, to run the next job.
 
 A new thread begins with an empty heap, and its first use of memory pages takes about as much time as sending the rows.
 Keeping threads makes repeated deliveries in a process about a tenth faster.
