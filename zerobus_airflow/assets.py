@@ -18,7 +18,7 @@ def table_asset(workspace_url: str, table: str) -> Asset:
 
     The asset has no name of its own, because Airflow refuses to run tasks if two Dags give one URI different names.
     Raises ConfigurationError for a table name that does not have three parts, for a workspace URL without a host, and
-    for Jinja: Airflow never renders assets.
+    for text with Jinja, because Airflow never renders assets.
     """
     return Asset(uri=table_asset_uri(workspace_url, table))
 

@@ -1,7 +1,7 @@
 """Gives one fixed name to each part of Airflow whose module or name depends on the version of Airflow (2.11 to 3.x).
 
 ``airflow.providers.common.compat.sdk`` has the same purpose, but is not used here: the constraints files of older
-supported Airflow versions pin releases of that provider that lack most of the names.
+supported Airflow versions pin releases of that provider in which most of the names are missing.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Deliver the records and return the receipt; see ZerobusDeliveryOperator.
 
-        The ``execute`` of Airflow's DecoratedOperator is not used, because in Airflow 3.0 it calls, after the delivery,
-        a method that operators do not have.
+        The ``execute`` of Airflow's DecoratedOperator is not used. In Airflow 3.0, it would call
+        a method that operators do not have, after the end of the delivery.
         """
         self.inlets.extend(arg for arg in chain(self.op_args, self.op_kwargs.values()) if isinstance(arg, Asset))
         return ZerobusDeliveryOperator.execute(self, context)

@@ -122,7 +122,7 @@ def rendered_table(table: Any) -> str:
 def as_mapping(options: Any) -> dict[str, Any]:
     """Return ``options`` as a dict, which Airflow can render.
 
-    The dict for IngestOptions has only the options that differ from their defaults.
+    If ``options`` is IngestOptions, the dict contains only the options that differ from their defaults.
 
     Raises ConfigurationError if ``options`` is neither IngestOptions nor a mapping nor None.
     """

@@ -122,8 +122,8 @@ def readable(source: Any) -> Any:
     An ObjectStoragePath becomes a URI. If the path has a connection, the result also keeps the file system of this
     connection.
 
-    Raises ConfigurationError for an ObjectStoragePath whose protocol came from a template, if universal_pathlib before
-    0.3 took the template for a local path.
+    If a template supplies the protocol of an ObjectStoragePath, universal_pathlib before 0.3 treats the path as a local
+    one. Raises ConfigurationError for a path that was changed in this way.
     """
     if isinstance(source, list | tuple):
         return [readable(item) for item in source]

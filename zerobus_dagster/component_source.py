@@ -42,7 +42,7 @@ class ZerobusSql(dg.Model, dg.Resolvable):
     )
 
     def version(self, partition: str | None) -> str | None:
-        """Return a ``source_version`` that is the same in every attempt; None without ``order_by``.
+        """Return a ``source_version`` that is the same in every attempt; None if ``order_by`` is not set.
 
         See ``IngestOptions.source_version``.
         """

@@ -44,8 +44,8 @@ def warehouse_row_count(
 ) -> RowCount:
     """Return a function that counts the rows of ``table`` ("catalog.schema.table") through a SQL warehouse.
 
-    The returned function is for the ``row_count`` of a check. It raises TransportError if the query does not end within
-    ``timeout`` seconds, or fails. Errors of databricks-sdk are passed on. ``client`` builds the ``WorkspaceClient``;
+    The returned function is for the ``row_count`` of a check. It raises TransportError if the query fails or does not
+    end within ``timeout`` seconds. Errors of databricks-sdk are passed on. ``client`` builds the ``WorkspaceClient``;
     without ``client``, databricks-sdk finds the connection, for example from DATABRICKS_HOST.
     """
     name = ".".join(f"`{part}`" for part in check_table_name(table).split("."))
