@@ -1,4 +1,4 @@
-"""The work in the steps of a sharded asset: SourceWork delivers a whole source, SliceWork what is new in one."""
+"""The work in the steps of a sharded asset. SourceWork delivers a whole source; SliceWork delivers its new data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ShardedWork(Protocol):
         ...
 
     def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
-        """Deliver one shard; return its receipt under "receipt", and metadata about the table under "about"."""
+        """Deliver one shard. Return its receipt under the key "receipt", and metadata of the table under "about"."""
         ...
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
@@ -50,7 +50,7 @@ class ShardedWork(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceWork:
-    """The work of the steps if every run delivers all rows of the source, without a handoff."""
+    """The work in the steps of an asset that delivers all rows of its source in every run. It uses no handoff."""
 
     table: str
     asset_key: dg.AssetKey
@@ -86,9 +86,9 @@ class SourceWork:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceWork:
-    """The work of the steps if each run delivers only what is new in the source: the slice of a handoff.
+    """The work in the steps of an asset that uses a handoff: each run delivers one slice, the new data of the source.
 
-    All steps of the asset in one run deliver shards of the same slice.
+    In one run, all steps of the asset deliver shards of the same slice.
     """
 
     table: str

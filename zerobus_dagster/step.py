@@ -37,13 +37,14 @@ class Attempt:
 class Step:
     """The facts about a step that a delivery needs, and access to Dagster's event log.
 
-    ``asset_key`` is None in ops, unless they name an asset. ``partitions`` are the asset's partitions in this run: none
-    for an asset without partitions, more than one in a run over a range. ``attempt`` is None if the asset or op was
-    called as a function, as in unit tests: there is no run then, and nothing to resume.
+    In an op, ``asset_key`` is None unless the op passed the key of an asset. ``partitions`` are the asset's partitions
+    in this run. The tuple is empty if the asset has no partitions, and can have several entries in a run over a range
+    of partitions. ``attempt`` is None if the asset or op was called as a function, as in unit tests: such a call has
+    no run, so there is nothing to resume.
     """
 
     is_asset: bool
-    """Whether the step materializes assets, which an op does not."""
+    """Whether the step materializes assets. False for an op."""
     log: DagsterLogManager
     log_event: Callable[[dg.AssetObservation], None]
     asset_key: dg.AssetKey | None
@@ -52,17 +53,17 @@ class Step:
     deliveries: StepDeliveries
     """The deliveries of this attempt so far."""
     add_metadata: Publish
-    """Adds metadata to the materialization of one partition of the run, or of all its partitions (None).
+    """Adds metadata to the materialization of one partition. If the partition is None, adds it to all partitions.
 
     Does nothing in an op, and outside of a run.
     """
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
-        """Return the step of an asset's or op's context; ``asset_key`` chooses the asset in a step that makes several.
+        """Return the step of an asset's or op's context. If the step makes several assets, ``asset_key`` chooses one.
 
-        Raises ConfigurationError if the step makes several assets and ``asset_key`` is None, or if ``asset_key`` is not
-        one of the step's assets.
+        Raises ConfigurationError if the step makes several assets and ``asset_key`` is None, or if the step makes
+        assets and ``asset_key`` is not one of them.
         """
         op_context = context.op_execution_context if isinstance(context, AssetExecutionContext) else context
         assets = _assets_definition(op_context)

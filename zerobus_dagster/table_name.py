@@ -1,4 +1,4 @@
-"""Finds the name of an output's table: each part of the name comes from the most specific place that has it."""
+"""Finds the name of an output's table. Each part of the name comes from the most specific setting that contains it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ _PARTS = ("catalog", "schema", "table")
 
 
 def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
-    """Return the parts of the name that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` give.
+    """Return the parts of the table's name that the metadata contains.
 
-    A name such as "main.default.t" also gives the catalog and the schema, but the keys ``catalog`` and ``schema`` have
-    precedence. Raises ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
+    The keys are ``table``, ``schema``, ``catalog`` and ``dagster/table_name``. A table can be given with its catalog
+    and schema, as in "main.default.t", but the keys ``catalog`` and ``schema`` take precedence. Raises
+    ConfigurationError if ``table`` and ``dagster/table_name`` refer to different tables.
     """
     named = {key: plain(value) for key, value in (metadata or {}).items()}
     table, shown = (str(named.get(key) or "") for key in ("table", "dagster/table_name"))
     if table and shown and not f".{shown}".endswith(f".{table}"):
         raise ConfigurationError(
-            f"the metadata names two tables, 'table' {table!r} and 'dagster/table_name' {shown!r}: name one table"
+            f"the metadata has two different tables: 'table' is {table!r}, but 'dagster/table_name' is {shown!r}; "
+            "set only one of these keys"
         )
     parts = _split(shown or table)  # if both are given, ``table`` is the end of ``shown``
     parts.update({part: str(named[part]) for part in ("schema", "catalog") if named.get(part)})
@@ -34,15 +36,15 @@ def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
 
 
 def from_asset_key(path: Sequence[str]) -> Parts:
-    """Return the parts of the name that an asset key gives: its last components are catalog, schema and table."""
+    """Return the parts of the table's name: the last components of an asset key are catalog, schema and table."""
     return dict(zip(reversed(_PARTS), reversed(path), strict=False))
 
 
 def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
-    """Return ``catalog.schema.table``, with each part from the first level that has it.
+    """Return ``catalog.schema.table``; each part is taken from the first of ``levels`` that contains it.
 
-    The most specific level comes first. Raises a ConfigurationError that names the missing parts and ``output``, a
-    description of the output.
+    The caller passes the most specific level first. Raises ConfigurationError if no level contains one of the parts;
+    the error message begins with ``output``, a description of the output.
     """
     parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
     missing = [part for part, name in parts.items() if not name]
@@ -55,7 +57,7 @@ def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str
 
 
 def plain(value: Any) -> Any:
-    """Return a metadata value as a plain Python value: Dagster wraps the values in an output's metadata."""
+    """Return the plain Python value of a metadata value, which Dagster may have wrapped in a MetadataValue."""
     return value.value if isinstance(value, dg.MetadataValue) else value
 
 

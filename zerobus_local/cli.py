@@ -50,7 +50,7 @@ def _data_option(command: _Command) -> _Command:
 
 
 def _plain_errors(command: _Command) -> _Command:
-    """Wrap a command: an error that the user can correct is shown as one line, without a traceback."""
+    """Wrap a command. The wrapper shows an error that the user can correct as one line, without a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -149,8 +149,8 @@ def create_table(data: Path, sql: str) -> None:
 def run_sql(data: Path, script: str) -> None:
     """Run Databricks SQL on the local tables; if SCRIPT is "-", the SQL is read from stdin.
 
-    Supported are SELECT, SHOW TABLES, DESCRIBE, INSERT INTO, DELETE FROM, CREATE, ALTER, DROP, COMMENT, GRANT and
-    REVOKE.
+    The supported statements are SELECT, SHOW TABLES, DESCRIBE, INSERT INTO, DELETE FROM, CREATE, ALTER, DROP, COMMENT,
+    GRANT and REVOKE.
     """
     _run_sql(data, sys.stdin.read() if script == "-" else script)
 
@@ -174,7 +174,7 @@ def create_principal(data: Path, name: str) -> None:
 @click.option("--wait", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait for a server.")
 @_plain_errors
 def print_environment(data: Path, wait: float) -> None:
-    """Print the environment variables that clients need to use the running server, including the secret.
+    """Print the environment variables that connect clients to the running server. One of them is the secret.
 
     eval "$(zerobus-local env)" sets them. Airflow, Dagster, Workspace.from_env and the Zerobus SDK's examples use them.
     """
@@ -267,7 +267,7 @@ def add_fault(data: Path, rule: str) -> None:
 @click.argument("number", required=False, type=int)
 @_plain_errors
 def clear_faults(data: Path, number: int | None) -> None:
-    """Switch off the fault with this NUMBER, or all faults if NUMBER is left out."""
+    """Switch off the fault with this NUMBER, or all faults if no NUMBER is given."""
     switches = _running(data).faults
     if number is None:
         switches.clear()

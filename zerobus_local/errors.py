@@ -55,7 +55,7 @@ class AlreadyExists(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class NotFound(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The named object does not exist: a catalog, schema, column, constraint, principal, fault or file."""
+    """A catalog, schema, column, constraint, principal, fault or file does not exist."""
 
     http_status = 404
     error_code = "NOT_FOUND"
@@ -75,7 +75,7 @@ class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The principal or its token lacks a permission. ``code`` is the Zerobus error code (4024) or None."""
+    """The principal or its token lacks a permission. ``code`` is 4024 if Zerobus refuses the table, else None."""
 
     http_status = 403
     error_code = "PERMISSION_DENIED"
@@ -86,7 +86,7 @@ class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class UnknownOutcome(LocalZerobusError):  # noqa: N818  # named for the answer
-    """A commit failed, and reading the table's log to see whether it has the rows failed too."""
+    """A commit failed, and the table's log could not be read to find out whether the rows were committed."""
 
     http_status = 504
     error_code = "DEADLINE_EXCEEDED"

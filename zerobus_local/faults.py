@@ -5,18 +5,19 @@ A rule is plain data, the same in Python, JSON, the command line and HTTP::
     {"action": "cut", "at": "after_commit", "table": "main.default.t", "stream": 1, "message": [3, 7]}
     {"action": "delay_ack", "seconds": 0.5, "probability": 0.1, "seed": 42, "times": 3}
 
-Actions, with their parameters (``seconds`` is a float, ``status`` the name of a gRPC status, ``text`` the text that is
-sent with it). "This message" and "the message" are the client's message at which the rule triggers:
+Actions, with their parameters (``seconds`` is a float, ``status`` is the name of a gRPC status, and ``text`` is sent
+with that status). "This message" and "the message" are the client's message at which the rule triggers:
 
 * ``refuse_open`` (status, text): refuse a request to open a stream.
 * ``delay_open`` (seconds): answer a request to open a stream only after ``seconds``.
-* ``hang_open``: do not answer a request to open a stream for as long as the client waits.
+* ``hang_open``: leave a request to open a stream unanswered until the client gives up.
 * ``delay_ack`` (seconds): commit the rows, but delay the acknowledgement.
 * ``withhold_ack``: commit the rows, but acknowledge neither this message nor later ones.
 * ``cut`` (at): break the TCP connection. ``at`` says when: ``before_commit`` (the message is lost), ``during_commit``
   (the message's rows are committed later), ``after_commit`` (the rows are committed, but the acknowledgement is lost)
   or ``mid_message`` (before the message is read, so that a client is interrupted while it is sending the message).
-* ``fail`` (at, status, text): end the stream with a status. ``at`` is one of the first three points of ``cut``.
+* ``fail`` (at, status, text): end the stream with a status. ``at`` is the same as for ``cut``, except that
+  ``mid_message`` is not allowed.
 * ``throttle`` (text): the same as ``fail`` at ``before_commit`` with the status RESOURCE_EXHAUSTED.
 * ``close_signal`` (seconds): ask the client to close the stream, and end the stream with code 6002 after ``seconds``.
 * ``refuse_records`` (predicate): refuse a batch that contains a row for which the SQL condition ``predicate`` is true.
@@ -31,13 +32,13 @@ sent with it). "This message" and "the message" are the client's message at whic
 
 Parameters that choose streams and messages:
 
-* ``table``: the full name of a table, or a glob; every table if left out.
-* ``stream``: a number or a list of numbers; every stream if left out. The streams of each table are counted from 1,
+* ``table``: the full name of a table, or a glob. The default is every table.
+* ``stream``: a number or a list of numbers. The default is every stream. The streams of each table are counted from 1,
   starting when the rule is added.
-* ``message``: an offset or a list of offsets, counted from 0 in each stream; every message if left out.
-* ``probability`` and ``seed``: trigger at random. The outcome depends only on the seed, the table and the numbers of
-  the stream and the message, not on timing. Requests for tokens and REST inserts belong to no stream; instead, each
-  rule counts the requests for each table to which it applies.
+* ``message``: an offset or a list of offsets, counted from 0 in each stream. The default is every message.
+* ``probability`` and ``seed``: trigger at random. The outcome depends only on the seed, the table, the number of the
+  stream and the number of the message; it does not depend on timing. A request for a token or a REST insert belongs to
+  no stream. Each rule counts these requests for each table, and uses the count instead of the number of the message.
 * ``times``: trigger at most this many times.
 """
 
@@ -98,7 +99,7 @@ POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One fault. The constructor raises ValueError for an unknown action or status, or an invalid parameter."""
+    """One fault. The constructor raises ValueError if the action or status is unknown or a parameter is invalid."""
 
     action: str
     table: str = "*"
@@ -153,7 +154,7 @@ class Rule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rule:
-        """Build a rule from plain data; raise ValueError for a missing or unknown action, or an invalid parameter."""
+        """Build a rule from plain data; raise ValueError if the action is missing, or if the data is invalid."""
         action = data.get("action")
         if action is None:
             raise ValueError(f"a fault needs an action, one of {', '.join(sorted(ACTIONS))}")
@@ -234,12 +235,12 @@ class Faults:
     def add(self, rule: Rule | Mapping[str, Any] | None = None, /, **parameters: Any) -> int:
         """Switch on a fault and return its number.
 
-        Takes a rule, or the parameters of one, as in ``add(action="cut", message=3)``.
+        Takes either a rule or the parameters of a new rule, as in ``add(action="cut", message=3)``.
         """
         if rule is None:
             rule = parameters
         elif parameters:
-            raise TypeError(f"pass a rule or its parameters to add, not both: {rule!r} and {parameters!r}")
+            raise TypeError(f"add() takes a rule or parameters, not both: {rule!r} and {parameters!r}")
         if not isinstance(rule, Rule):
             if not isinstance(rule, Mapping):
                 raise ValueError(f"the fault {rule!r} is neither a Rule nor a dict")  # noqa: TRY004  # data, not code
@@ -265,7 +266,7 @@ class Faults:
             self.any = False
 
     def list(self) -> dict[int, Rule]:
-        """Return the active rules by number."""
+        """Return a dict of the active rules, with their numbers as keys."""
         with self._lock:
             return {number: active.rule for number, active in self._state.active.items()}
 
@@ -283,9 +284,9 @@ class Faults:
     def trigger(
         self, action: str, table: str, stream: int | None = None, message: int | None = None, at: str | None = None
     ) -> Rule | None:
-        """Return the first rule that makes ``action`` happen at this point; None if there is none.
+        """Return the first rule that makes ``action`` happen at this point; None if there is no such rule.
 
-        Adds the fault to the log, and counts it for the limit ``times`` of the rule.
+        If a rule is returned, the fault is added to the log, and it counts towards the rule's limit ``times``.
         """
         if not self.any:
             return None

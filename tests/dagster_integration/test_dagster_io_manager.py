@@ -356,7 +356,7 @@ def nothing() -> None:
         (asset_with({"table": "main.default.flights", "write_mode": "overwrite"}), "write_mode must be"),
         (asset_with({"table": "main.default.flights", "ingest_options": {"stream": 4}}), "no such ingest option"),
         (asset_with({"table": "main.default.flights", "partition_expr": "day"}), "has a partition_expr but no"),
-        (asset_with({"table": "main.default.flights", "dagster/table_name": "main.default.other"}), "name one table"),
+        (asset_with({"table": "main.default.flights", "dagster/table_name": "main.default.other"}), "different tables"),
         (asset_with({}), "no catalog and no schema"),
         (nothing, "annotated to return None"),
     ],

@@ -1,4 +1,4 @@
-"""Plans ALTER TABLE and COMMENT ON TABLE: the new catalog entry, and the Delta commit that makes the same change."""
+"""Plans ALTER TABLE and COMMENT ON TABLE: builds the new catalog entry and a function that makes the Delta commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def planned(table: Table, statement: AlterTable) -> _Plan:
     """Return the table's catalog entry after ``statement``, and a function that makes the Delta commit.
 
     Nothing is changed until that function is called. ``planned`` raises a LocalZerobusError if the change is
-    impossible. The function raises InvalidRequest if a new constraint is invalid, or if a row violates it.
+    impossible. The returned function raises InvalidRequest if a new constraint is invalid, or if a row violates it.
     """
     return _PLANS[type(statement)](table, statement)
 

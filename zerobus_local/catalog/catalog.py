@@ -1,7 +1,7 @@
 """Unity Catalog in a folder: catalogs, schemas, tables and grants, and the Delta tables behind them.
 
-``catalog.json`` holds everything but the rows and the principals, and is replaced atomically. After a crash, ``settle``
-completes the interrupted statement or undoes it:
+``catalog.json`` holds everything except the rows and the principals. Each change replaces the file atomically. After a
+crash, ``settle`` completes the interrupted statement or undoes it:
 
 * For CREATE TABLE and DROP, ``catalog.json`` decides which tables exist. CREATE TABLE builds the Delta table in a
   temporary folder, then writes ``catalog.json``, and then moves the folder into place. DROP writes ``catalog.json``
@@ -66,8 +66,8 @@ __all__ = ["Catalog", "Check", "Column", "Result", "Table"]
 class Result:
     """The result of one statement.
 
-    ``message`` says what was done. Each of the ``notes`` says which part of the statement has no effect here, or a
-    different effect than on Databricks.
+    ``message`` says what was done. Each of the ``notes`` describes a part of the statement that has no effect here, or
+    that has a different effect on Databricks.
     """
 
     message: str
@@ -138,8 +138,9 @@ class Catalog:
         ``owner`` is the client id of the principal who runs the script (None: the default principal). This principal
         owns the objects that the script creates, and is granted access to them.
 
-        Raises a LocalZerobusError. If a statement is invalid or not supported, none of the statements are run. If a
-        statement fails when it is run, the statements before it keep their effect.
+        Raises a LocalZerobusError if a statement cannot be run. If the script contains an invalid or unsupported
+        statement, no statement of the script is run. If a statement fails while it is run, the statements before it
+        keep their effect.
         """
         owner = owner or self.principals.default.client_id
         statements = _sql().parse(text)

@@ -48,8 +48,8 @@ def describe(table: Table) -> pa.Table:
 def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
     """Append ``rows`` to the table; return the number of rows.
 
-    ``columns`` are the names of the table's columns to fill, one for each column of ``rows``, in the same order. The
-    other columns of the table get NULL. If ``columns`` is empty, ``rows`` must have all columns of the table, in order.
+    ``columns`` has the name of a column of the table for each column of ``rows``, in the same order. All other columns
+    of the table are set to NULL. If ``columns`` is empty, ``rows`` must have all columns of the table, in order.
     The caller must hold the table's commit lock. Raises InvalidRequest if the rows do not fit the table.
     """
     names = _target_columns(table, columns)
@@ -120,8 +120,8 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an error's text, without the names of wrapping errors at its beginning.
+    """Return the first line of an error's text, from which prefixes such as "External error: " are removed.
 
-    Later lines can contain a table of rows.
+    The other lines are omitted, because they can contain a table of rows.
     """
     return str(error).splitlines()[0].rpartition("error: ")[2]

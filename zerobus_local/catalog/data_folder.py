@@ -1,4 +1,4 @@
-"""Lets only one server or command at a time change a data folder. A server stores its addresses in the folder."""
+"""Lets only one server or command change a data folder at a time. A server stores its addresses in the folder."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class FolderInUseError(LocalZerobusError):
 
 
 class DataFolderLock:
-    """A lock on a data folder, held from construction until ``release``, or until the process ends in any way.
+    """A lock on a data folder. The lock is held from construction until ``release``, or until the process ends.
 
-    If the lock is already held, the constructor waits. It waits at most 1 second if a running server holds the lock,
-    and at most 30 seconds otherwise: for a command, or for a server that is starting or stopping. If the lock is still
-    held after that time, the constructor raises FolderInUseError.
+    If the lock is already held, the constructor waits: at most 1 second if a running server holds the lock, and at most
+    30 seconds if a command, or a server that is starting or stopping, holds the lock. If the lock is still held after
+    that time, the constructor raises FolderInUseError.
     """
 
     def __init__(self, data: Path) -> None:
@@ -53,7 +53,7 @@ class DataFolderLock:
         write_atomically(self._data / _ADDRESS, json.dumps(addresses).encode(), mode=0o600)
 
     def withdraw(self) -> None:
-        """Remove a server's addresses from the folder, if any. A server calls this before it stops."""
+        """Remove the addresses of a server from the folder, if there are any. A server calls this before it stops."""
         (self._data / _ADDRESS).unlink(missing_ok=True)
 
     def release(self) -> None:
@@ -74,9 +74,9 @@ class DataFolderLock:
 
 
 def running_server(data: Path) -> dict[str, Any] | None:
-    """Return what the server that runs on this folder has announced, or None if no server runs there.
+    """Return the addresses and credentials of the server that runs on this folder; None if no server runs there.
 
-    A server that died can leave its addresses behind. They are ignored if no process holds the lock.
+    A server that died can leave its addresses behind. These addresses are ignored if no process holds the lock.
     """
     announced = _announced(data)
     if announced is None:

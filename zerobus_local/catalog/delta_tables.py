@@ -67,7 +67,7 @@ def create(table: Table) -> None:
 def put_in_place(table: Table) -> None:
     """Replace the table's folder with the temporary folder that ``create`` made.
 
-    Does nothing if there is no temporary folder: a previous call has moved it.
+    Does nothing if there is no temporary folder, because a previous call has already moved it.
     """
     made = _made_in(table)
     if made.exists():
@@ -142,14 +142,15 @@ def _add_check(delta: DeltaTable, check: Check) -> None:
 
 
 def _made_in(table: Table) -> Path:
-    """Return the temporary folder for creating a table."""
+    """Return the temporary folder in which ``create`` builds the table."""
     return table.path.with_name(f"{_made_name(table)}.{table.table_id}")
 
 
 def _made_name(table: Table) -> str:
-    """Return the start of the names of the table's temporary folders. It starts with a dot, which no table name does.
+    """Return the prefix of the names of the table's temporary folders.
 
-    File systems allow 255 characters, so a hash replaces the end of a long table name.
+    The prefix begins with a dot. No table name begins with a dot, so a temporary folder is never mistaken for a table.
+    File systems allow only 255 characters, so a hash replaces the end of a long table name.
     """
     name = table.path.name
     if len(name) <= _LONGEST_IN_FOLDER:

@@ -16,8 +16,8 @@ def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[s
     """Return the grants that the principal still needs to write to the table through Zerobus; empty if none is missing.
 
     SELECT and MODIFY must be granted on the table itself, by these names. ALL PRIVILEGES is not enough, and neither is
-    a grant on the schema or the catalog: the service refuses a principal who has only these, with code 4024. USE
-    CATALOG and USE SCHEMA can come from ALL PRIVILEGES, and USE SCHEMA can be inherited from the catalog.
+    a grant on the schema or the catalog: the service answers a principal who has only such grants with code 4024.
+    USE CATALOG and USE SCHEMA can come from ALL PRIVILEGES, and USE SCHEMA can be inherited from the catalog.
     """
     missing = []
     if not _uses(state, principal, "CATALOG", name):
@@ -45,8 +45,9 @@ def may_read(state: State, principal: str, name: TableName) -> bool:
 def effective_privileges(state: State, kind: str, full_name: str, principal: str) -> dict[str, Grant]:
     """Return the principal's privileges on a securable, each with the grant that it comes from.
 
-    If several grants give the same privilege, the result has the nearest one: the grant on the securable itself, else
-    on its schema, else on its catalog. For a table, privileges whose names start with USE or CREATE are left out.
+    If several grants give the same privilege, the result has the nearest grant: first the grant on the securable
+    itself, then the one on its schema, then the one on its catalog. For a table, the result omits privileges whose
+    names start with USE or CREATE.
     """
     parts = full_name.split(".")
     above = {"CATALOG": parts[0], "SCHEMA": ".".join(parts[:2]), "TABLE": full_name}
@@ -62,7 +63,7 @@ def effective_privileges(state: State, kind: str, full_name: str, principal: str
 
 
 def without_securable(grants: frozenset[Grant], full_name: str) -> frozenset[Grant]:
-    """Return ``grants`` without the grants on the securable ``full_name`` and on the securables in it."""
+    """Return those of ``grants`` that are neither on the securable ``full_name`` nor on a securable inside it."""
     return frozenset(
         grant for grant in grants if grant.full_name != full_name and not grant.full_name.startswith(f"{full_name}.")
     )

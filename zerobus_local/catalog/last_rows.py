@@ -30,9 +30,12 @@ _MOST_COMMITS = 50
 def last_rows(table: Table, version: int, files: pa.Table) -> list[dict[str, Any]]:
     """Return the last rows of the table, at most five, the newest row first.
 
-    ``files`` are the files of the table at ``version``. The rows come from the files that the last commits added. If
-    these commits added no rows, if one of them changed or deleted rows, or if its log entry or one of its files is
-    gone, the rows come from the files that were modified last.
+    ``files`` are the files of the table at ``version``. The rows come from the files that the last commits added. In
+    the following cases, the rows come from the files that were modified last:
+
+    * The last commits added no rows.
+    * One of these commits changed or deleted rows.
+    * The log entry of one of these commits is gone, or a file that one of them added is gone.
     """
     try:
         found = _rows_of_files(table, _added(table, version))
@@ -80,7 +83,7 @@ def _newest(table: Table, files: pa.Table) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _rows_of(table: Table, path: str, partition: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """Return at most ``most`` rows from the end of a file's last row group, the last row first."""
+    """Return up to ``most`` rows from the end of a file's last row group, in reverse order."""
     with pq.ParquetFile(table.path / unquote(path)) as file:
         group = file.num_row_groups - 1
         rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()

@@ -30,7 +30,7 @@ class Principal:
 class Principals:
     """The service principals of a data folder.
 
-    The first principal is created together with the folder. It owns every object for which no other owner is named.
+    The first principal is created together with the folder. It owns each object for which no owner is given.
     Thread-safe.
     """
 
@@ -82,7 +82,7 @@ class Principals:
         raise NotFound(f"service principal {name!r} does not exist: use a client id or a display name")
 
     def authenticate(self, client_id: str, client_secret: str) -> Principal | None:
-        """Return the principal with exactly these credentials, or None."""
+        """Return the principal that has this id and this secret; return None if no principal has both."""
         principal = self._by_id.get(client_id)
         known = principal.client_secret if principal else ""
         matches = hmac.compare_digest(known.encode(), client_secret.encode("utf-8", "surrogateescape"))

@@ -17,7 +17,7 @@ __all__ = ["run_query"]
 
 
 def run_query(sql: str, tables: Sequence[Table]) -> pa.Table:
-    """Run a query in which ``tables[n]`` is called ``table_n``; raise InvalidRequest if the query fails."""
+    """Run the query ``sql``, in which ``tables[n]`` is named ``table_n``; raise InvalidRequest if the query fails."""
     builder = QueryBuilder()
     for number, table in enumerate(tables):
         builder.register(f"table_{number}", DeltaTable(table.path))

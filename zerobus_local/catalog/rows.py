@@ -31,9 +31,9 @@ def first_rows(dataset: Dataset, rows: int) -> pa.Table:
 
 
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return one dict per row, by column name; raise InvalidRequest if two columns have the same name.
+    """Return each row as a dict whose keys are column names; raise InvalidRequest if two columns have the same name.
 
-    The values are those of ``plain_values``.
+    The values are converted as in ``plain_values``.
     """
     names = rows.schema.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -42,10 +42,10 @@ def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def plain_values(rows: pa.Table | pa.RecordBatch) -> list[tuple[Any, ...]]:
-    """Return one tuple per row.
+    """Return each row as a tuple of Python values.
 
-    A value becomes a text if it is or contains a date or time that Python cannot represent, such as one after the year
-    9999. The text is the type of the value, followed by "out of Python's range".
+    Python cannot represent some dates and times, for example a date after the year 9999. A value that is or contains
+    such a date or time is replaced by a text: the type of the value, followed by "out of Python's range".
     """
     return list(zip(*map(_plain_column, rows.columns), strict=True))
 

@@ -1,4 +1,4 @@
-"""Two locks per table, for commits of rows and for merges of files. Statements such as ALTER TABLE take both locks."""
+"""Two locks per table: one for commits of rows, one for merges of files. ALTER TABLE, for example, takes both."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TableLocks:
     def alone(self, *tables: Table) -> Generator[None]:
         """Hold both locks of each of ``tables`` within the ``with`` block.
 
-        This is for altering or dropping a table and for deleting rows. Until the block ends, other threads can neither
+        Use this to alter or drop a table, or to delete rows. Until the block ends, other threads can neither
         commit rows nor merge files.
         """
         with ExitStack() as held:

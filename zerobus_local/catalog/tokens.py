@@ -1,9 +1,9 @@
 """Issues and checks OAuth access tokens. Each token is for one principal, and usually for one table.
 
-A token is a signed JWT, so that it stays valid when the server restarts. To open a stream, a token needs
+A token is a signed JWT, so it stays valid when the server restarts. To open a stream, a token needs
 ``authorization_details`` with SELECT and MODIFY on the table, as the SDK requests them. The principal's grants on the
-table, its schema and its catalog are checked when the token is issued, and again when a stream opens. That the
-Databricks service checks them again when a stream opens is an assumption.
+table, its schema and its catalog are checked when the token is issued, and again when a stream opens. It is an
+assumption that the Databricks service also makes the second check.
 """
 
 from __future__ import annotations
@@ -83,9 +83,8 @@ class Tokens:
     ) -> Identity:
         """Return the principal of the token; raise Unauthenticated if the token is not valid.
 
-        If a table is given, also check that the token was issued for that table with ``privileges``, and, if the table
-        exists, that the principal still has the grants that Zerobus needs. If one of these two checks fails, raise
-        PermissionDenied with code 4024.
+        If a table is given, also raise PermissionDenied, with code 4024, in two cases: the token was not issued for
+        that table with all ``privileges``, or the table exists and the principal lacks a grant that Zerobus needs.
         """
         claims = self._claims(token)
         try:
@@ -160,7 +159,7 @@ class Tokens:
 
 
 def _checked_detail(detail: object) -> dict[str, Any]:
-    """Return one entry of ``authorization_details``, with the object's name in lower case.
+    """Check one entry of ``authorization_details``, and return it with the object's name in lower case.
 
     Raises InvalidRequest if the entry is invalid.
     """

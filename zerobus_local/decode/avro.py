@@ -94,7 +94,7 @@ class AvroDecoder:
 
 def _parsed(table: str, schema_json: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if not schema_json:
-        raise invalid_error("a stream of Avro records needs avro_schema_json, the schema that they are written with")
+        raise invalid_error("a stream of Avro records needs avro_schema_json, the schema of these records")
     named: dict[str, Any] = {}
     try:
         schema = fastavro.parse_schema(_without_uuid(json.loads(schema_json)), named)
@@ -120,14 +120,14 @@ def _without_uuid(schema: Any) -> Any:
 
 
 class _SchemaCheck:
-    """Compares an Avro record with a table, field by field."""
+    """Compares the Avro schema of a record with the columns of a table, field by field."""
 
     def __init__(self, shape: TableShape, named: dict[str, Any]) -> None:
         self._shape = shape
         self._named = named
 
     def check(self, record: dict[str, Any]) -> None:
-        """Raise StatusError (8001) if a field does not fit the table, or if a NOT NULL column has no field."""
+        """Raise StatusError (8001) if a field does not fit the table, or if a NOT NULL column lacks its field."""
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
@@ -171,9 +171,10 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """Return the type without null; replace a type that is given by its name with its definition.
+        """Return the only type besides null if ``avro`` is a union; otherwise return ``avro``.
 
-        Raises StatusError (8001) for a union that does not have exactly one type besides null.
+        If that is only the name of a type, return the definition of the type instead. Raises StatusError (8001) if a
+        union has no type besides null, or several.
         """
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]

@@ -1,8 +1,8 @@
 """The last step of every decoder: converts columns from the wire to columns of the Delta table.
 
-All casts are checked: a value that does not fit is refused with its record and field, never wrapped or replaced by
-NULL. The only exception is a number for a FLOAT or DOUBLE column, which can be rounded. Columns are converted as a
-whole; single records are looked at only to find the bad one.
+All casts are checked. A value that does not fit is never wrapped around or replaced by NULL. Instead, an error with
+the record and the field is raised. The only exception: a number for a FLOAT or DOUBLE column can be rounded. Columns
+are converted as a whole; single records are examined only to find the bad one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["conform", "first_failing"]
 def conform(columns: dict[str, pa.Array], rows: int, shape: TableShape) -> pa.RecordBatch:
     """Return a batch of ``shape.open_schema``, filled from ``columns`` by name; missing columns are NULL.
 
-    Raises RefusedRecordError for the first column with a value that does not fit, or with a NULL that is not allowed.
+    Raises RefusedRecordError if a value does not fit its column, or if a NULL is not allowed.
     """
     arrays = []
     for field in shape.open_schema:
@@ -128,7 +128,7 @@ def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
 
 
 def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
-    """Return the type with every date replaced by int32: JSON and protobuf send a DATE as a number of days."""
+    """Return ``kind`` with int32 in place of every date, because JSON and protobuf send a DATE as a number of days."""
     if pa.types.is_date32(kind):
         return pa.int32()
     if pa.types.is_struct(kind):
@@ -151,7 +151,8 @@ def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
 def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
     """Return the index of the first bad value, or None if ``attempt`` succeeds for all values together.
 
-    ``attempt`` is called with slices of ``values``, and must fail if the slice contains a bad value (binary search).
+    The bad value is found by binary search: ``attempt`` is called with slices of ``values``, and must raise an
+    exception if a slice contains a bad value.
     """
     low, high = 0, len(values)
     if not _fails(values, attempt):
@@ -177,7 +178,7 @@ def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
     """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
 
     A NULL struct with NOT NULL fields is also refused, because it has no values for these fields. The Delta writer
-    does the same. Structs inside of arrays and maps are not checked here.
+    refuses the same structs. Structs inside arrays and maps are not checked here.
     """
     if not field.nullable and array.null_count:
         raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, but the record has no value")

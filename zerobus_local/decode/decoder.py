@@ -1,7 +1,7 @@
-"""Decodes the records of a request to an Arrow batch of the table's schema; a bad record raises an error.
+"""Decodes the records of a request into an Arrow batch of the table's schema; a bad record raises an error.
 
 A decoder is built once for each stream or REST insert. If the message that opens a stream has a schema, this schema is
-compared with the table's columns while the decoder is built. A decoder keeps no state between calls, so that the
+compared with the table's columns while the decoder is built. A decoder keeps no state between calls, so the
 records of several requests can be decoded together.
 """
 
@@ -66,7 +66,7 @@ class TableShape:
 
 
 class Decoder(Protocol):
-    """Decodes records to a batch of the table's ``open_schema``."""
+    """Decodes records into a batch whose schema is ``TableShape.open_schema``."""
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
         """Return one row per record, in order; raise RefusedRecordError if a record does not fit the table."""

@@ -1,12 +1,12 @@
 """Decodes JSON records to Arrow. Each record is one JSON object whose keys are column names.
 
 A DATE is sent as the number of days since 1970, and a TIMESTAMP as the number of microseconds since 1970. A VARIANT is
-sent as a string that holds JSON text, as in protobuf and Avro. It is an assumption that a DECIMAL is sent as a
-string or a number, and BINARY as base64.
+sent as a string that holds JSON text, as in protobuf and Avro. Two rules are assumptions: a DECIMAL is sent as a string
+or a number, and a BINARY is sent as base64.
 
 A fast check comes first: Arrow infers a type for the whole batch, and this type is compared with the columns. This
-finds unknown fields and wrong types at any depth without looking at single values. If the types do not fit, or if the
-table has a MAP, BINARY, VARIANT or DECIMAL, the values are checked one by one. This second check decides whether a
+check finds unknown fields and wrong types at any depth without looking at single values. If the types do not fit, or if
+the table has a MAP, BINARY, VARIANT or DECIMAL, the values are checked one by one. This second check decides whether a
 record is refused, and why.
 """
 
@@ -94,9 +94,9 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
 
 
 def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type
-    """Return whether a column of the inferred type can be used for the Delta type; if not, the values are checked.
+    """Return whether a column of the type ``inferred`` can be used as it is for the Delta type ``delta``.
 
-    Does not check the range of the values.
+    If not, the caller must check the values one by one. The range of the values is not considered here.
     """
     if pa.types.is_null(inferred):
         return True
@@ -139,7 +139,7 @@ def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
 
 
 def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
-    """Return the members of a record; those that do not fit are collected in the rescue column as one object.
+    """Return the members of a record. Members that do not fit are moved into one object in the rescue column.
 
     A member does not fit if the table has no column with the member's name, or if the value does not fit the column's
     type. The object in the rescue column has the names and values that were sent, as in the example in Databricks'
@@ -219,8 +219,8 @@ def _fitted_nested(value: Any, delta: dict[str, Any], path: str) -> Any:
 def _map_key(key: str, delta: Any, path: str) -> Any:
     """Convert a JSON key, which is always a string, to the map's key type.
 
-    For STRING, the string itself is the key. For DECIMAL and BINARY (base64), it is converted as a value of that type
-    is. For any other type, it is first parsed as JSON.
+    If the key type is STRING, the key stays as it is. If the key type is DECIMAL or BINARY, the key is converted in the
+    same way as a string that is sent for a column of that type. For any other type, the key is first parsed as JSON.
     """
     if delta == "string":
         return key

@@ -1,8 +1,9 @@
 """Decodes protobuf records to Arrow with ``ptars``, which creates no Python object for a record.
 
 Protobuf parsers ignore unknown fields. So a field would be lost silently if the descriptor lacks it or gives it another
-wire type. According to its documentation, the service refuses unknown fields. To refuse them too, this decoder encodes
-each decoded record again: if the bytes differ from those of the received record, it checks the record field by field.
+wire type. The service's documentation says that records with unknown fields are refused. To find unknown fields, this
+decoder encodes each decoded record again. If the bytes differ from those of the received record, the decoder checks the
+record field by field.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ __all__ = ["ProtobufDecoder"]
 class ProtobufDecoder:
     """Decodes protobuf records of the message type that ``descriptor``, a serialized DescriptorProto, describes.
 
-    The constructor raises StatusError if ``descriptor`` is invalid, and with code 8001 if the message type does not fit
-    the table.
+    The constructor raises StatusError if ``descriptor`` is invalid or if the message type does not fit the table. If
+    the message type does not fit, the error has the code 8001.
     """
 
     def __init__(self, shape: TableShape, descriptor: bytes) -> None:
@@ -56,7 +57,7 @@ class ProtobufDecoder:
         return batch
 
     def _arrow(self, records: list[bytes]) -> pa.RecordBatch:
-        """Convert the records; raise ValueError if one of them cannot be converted."""
+        """Convert the records to Arrow; raise ValueError if a record cannot be converted."""
         try:
             return self._handler.list_to_record_batch(records)
         except BaseException as error:
@@ -79,11 +80,11 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Return the path of the first field that does not fit the descriptor, and the problem; None if none is found.
+    """Find the first field that does not fit the descriptor. Return its path and the problem; None if all fields fit.
 
-    A field whose number is missing from the descriptor has no name. For such a field, the path of the message that
-    contains it is returned; this path is None for a field at the top level of the record. The entries of a
-    map are messages with the fields ``key`` and ``value``.
+    If the number of the field is missing from the descriptor, the field has no name. In that case, the returned path is
+    the path of the message that contains the field, or None if the field is at the top level of the record. Each entry
+    of a map is a message with the fields ``key`` and ``value``.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
@@ -108,9 +109,10 @@ def _is_repeated(field: Any) -> bool:
 
 
 def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
-    """Return ptars' handler, which converts records to Arrow, and a Python class that can read the records.
+    """Return the ptars handler that converts records to Arrow, and the Python class that parses a single record.
 
-    In the Python class, a map is a repeated field of entries, because protobuf drops the unknown fields of map entries.
+    In the Python class, each map is declared as a repeated field of entries. If it were declared as a map, protobuf
+    would drop the unknown fields of its entries.
     """
     try:
         descriptor = _added(message)
@@ -132,7 +134,7 @@ def _is_panic(error: BaseException) -> bool:
 
 
 def _added(message: descriptor_pb2.DescriptorProto) -> Any:
-    """Return the descriptor of the message type, from a new pool."""
+    """Add the message type to a new descriptor pool, and return the descriptor that the pool builds."""
     file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
     file.message_type.append(message)
     pool = descriptor_pool.DescriptorPool()
@@ -141,7 +143,7 @@ def _added(message: descriptor_pb2.DescriptorProto) -> Any:
 
 
 def _without_maps(message: descriptor_pb2.DescriptorProto) -> descriptor_pb2.DescriptorProto:
-    """Return a copy in which every map is a repeated field of entries, which has the same encoding."""
+    """Return a copy in which every map is a repeated field of entries. The encoding of a record stays the same."""
     copy = descriptor_pb2.DescriptorProto()
     copy.CopyFrom(message)
     nested = [_without_maps(inner) for inner in message.nested_type]

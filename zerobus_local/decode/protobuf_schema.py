@@ -45,7 +45,8 @@ _KINDS: Final = {
 def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
     """Return the stream's message type, in which all references to nested types are full names (package ``PACKAGE``).
 
-    Raises StatusError if ``descriptor`` is invalid, and with code 8001 if the message type does not fit the table.
+    Raises StatusError if ``descriptor`` is invalid or if the message type does not fit the table. If the message type
+    does not fit, the error has the code 8001.
     """
     message = _parsed(shape.table, descriptor)
     _check_message(shape, message)
@@ -176,7 +177,7 @@ def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> An
 
 
 def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
-    """Return ``message`` and all message types nested in it, each under its dotted path."""
+    """Return a dict of ``message`` and all message types nested in it. The keys are dotted paths."""
     path = f"{prefix}.{message.name}" if prefix else message.name
     found = {path: message}
     for inner in message.nested_type:
@@ -199,7 +200,7 @@ def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
 
 
 def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
-    """Refer to nested types by full names (package ``PACKAGE``); remove oneofs, defaults and ``proto3_optional``."""
+    """Replace the names of nested types by full names, and remove oneofs, default values and ``proto3_optional``."""
     nested = _nested(message)
     for inner in nested.values():
         del inner.oneof_decl[:]

@@ -22,7 +22,7 @@ class RefusedRecordError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        """Return the text, with a long ``reason`` cut off: a reason can quote a value of any length."""
+        """Return the error's text. A long ``reason`` is shortened, because a reason can quote a value of any length."""
         reason = self.reason if len(self.reason) <= _MAX_REASON else f"{self.reason[:_MAX_REASON]}…"
         where = f"record {self.record}" + (f", field {self.field}" if self.field else "")
         return f"{where}: {reason}"

@@ -2,8 +2,7 @@
 
 The encoding is Parquet's "Variant Binary Encoding", version 1. Decimals become JSON numbers with all digits. Some
 values become text, because JSON has no type for them: binaries (base64), dates and timestamps (ISO 8601, with digits up
-to microseconds), times, and UUIDs. NaN and infinite numbers are refused, because JSON
-has neither.
+to microseconds), times, and UUIDs. NaN and infinite numbers are refused, because JSON cannot represent them.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _NotFiniteError(Exception):
-    """A number of a VARIANT is NaN or infinite."""
+    """A number in a VARIANT is NaN or infinite."""
 
 
 def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
-    """Return the JSON text of each row, or NULL if the struct is NULL.
+    """Return the JSON text of each row. The text is NULL if the row's struct is NULL.
 
-    Raises RefusedRecordError, with ``name`` as the field, for the first row that cannot be decoded as a VARIANT, or
-    that has NaN or an infinite number.
+    Raises RefusedRecordError for the first row that cannot be decoded as a VARIANT, or that contains NaN or an infinite
+    number. The ``field`` of the error is ``name``.
     """
     texts: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):

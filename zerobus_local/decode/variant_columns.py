@@ -1,4 +1,4 @@
-"""The JSON text that the local tables store for VARIANTs, at any depth of a column: converts to it, and checks it."""
+"""Converts VARIANTs at any depth of a column to JSON text, and checks the JSON text of VARIANTs sent as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
     ``stored`` is the column's type in the table. Where ``column`` has a struct and ``stored`` has text, the struct is a
     VARIANT. All fields of the result are nullable, nulls stay nulls, and large lists become lists. Raises
-    RefusedRecordError, with the row and with ``name`` as the field, for a value that cannot be decoded as a VARIANT.
+    RefusedRecordError if a value cannot be decoded as a VARIANT. The error has the row of that value, and its ``field``
+    is ``name``.
     """
     kind = column.type
     if pa.types.is_struct(kind):
@@ -49,7 +50,11 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
 @contextmanager
 def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
-    """Change an error about an element of ``lists``, counted through all lists, to one about the row of its list."""
+    """Change each RefusedRecordError of the ``with`` block so that its index is the index of a row of ``lists``.
+
+    In the block, the index of an error counts the elements of all lists. It is replaced by the index of the row whose
+    list contains the element.
+    """
     try:
         yield
     except RefusedRecordError as error:
@@ -58,9 +63,9 @@ def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
 
 
 def check_variant_texts(batch: pa.RecordBatch, types: Mapping[str, Any]) -> None:
-    """Raise RefusedRecordError for the first row with a VARIANT whose text is not valid JSON, column by column.
+    """Raise RefusedRecordError if the text of a VARIANT is not valid JSON. Check one column after the other.
 
-    ``types`` are the types of the columns in Delta's form, by name.
+    The keys of ``types`` are the names of the columns, and the values are the types of the columns in Delta's form.
     """
     for name, delta in types.items():
         _check_texts(batch.column(name), delta, name)
@@ -102,14 +107,20 @@ def _refuse_constant(constant: str) -> None:
 
 
 def _entries(column: pa.MapArray) -> pa.ListArray:
-    """Return a map as a list: a list's flatten() leaves out the entries outside of a slice or in a null map."""
+    """Return a map column as a list column of entries.
+
+    The ``flatten`` method of the list column omits entries that are outside the column's slice or in a null map.
+    """
     listed = pa.list_(column.values.type)
     buffers = column.buffers()[:2]
     return pa.ListArray.from_buffers(listed, len(column), buffers, offset=column.offset, children=[column.values])
 
 
 def _offsets(column: pa.Array) -> pa.Array:
-    """Return the index in ``column.flatten()`` where each list starts (null for a null list), then the end index."""
+    """Return the index in ``column.flatten()`` at which each list starts, followed by the end index of the last list.
+
+    The start of a null list is null.
+    """
     ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
     starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     if not column.null_count:

@@ -1,4 +1,4 @@
-"""Checks the headers, token and table of a call, and triggers the faults that come before a stream opens."""
+"""Checks the headers, token and table of a call, and triggers the faults that happen before a stream opens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Call:
 
 
 class Admission:
-    """Checks calls. ``tokens`` verifies bearer tokens; if it is None, any token is accepted."""
+    """Checks calls. ``tokens`` verifies bearer tokens; if ``tokens`` is None, any token is accepted."""
 
     def __init__(self, catalog: Catalog, tokens: Tokens | None, faults: Faults) -> None:
         self.faults = faults
@@ -57,9 +57,9 @@ class Admission:
         )
 
     def admit(self, call: Call, context: Any) -> None:
-        """Check the headers, the token and the grants on the table; raise StatusError if any is missing or wrong.
+        """Check the headers, the token and the grants on the table; raise StatusError if one is missing or wrong.
 
-        Also sets ``call.number``, and triggers the faults that come before a stream opens.
+        Also sets ``call.number``, and triggers the faults that happen before a stream opens.
         """
         if not call.table_name:
             raise invalid_error(f"the header {TABLE_HEADER} is missing: it must name the table as catalog.schema.table")
@@ -104,7 +104,7 @@ class Admission:
 
 
 def wait_while_active(context: Any, seconds: float | None) -> None:
-    """Wait for ``seconds``, or without a limit if ``seconds`` is None, but stop waiting when the call ends."""
+    """Wait until ``seconds`` have passed or the call ends. If ``seconds`` is None, wait until the call ends."""
     until = None if seconds is None else time.monotonic() + seconds
     while context.is_active():
         left = 0.05 if until is None else min(0.05, until - time.monotonic())

@@ -1,4 +1,4 @@
-"""Serves the calls of EphemeralStream and Arrow Flight: checks a call, runs its stream, and ends or cuts the call."""
+"""Serves the calls of EphemeralStream and Arrow Flight: checks each call, and then runs the stream of the call."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Opener(Protocol):
     name: str
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read the first message of a stream; raise StatusError if it is invalid or does not fit the table."""
+        """Read the first message of a stream; raise StatusError if the message is invalid or does not fit the table."""
 
 
 class CallServer:
@@ -77,7 +77,7 @@ class CallServer:
         self._stopping = False
 
     def shut_down(self) -> None:
-        """Make each stream end once every request that it accepted is acknowledged; return without waiting for that."""
+        """Ask each stream to end when all its accepted requests are acknowledged; return without waiting."""
         with self._lock:
             self._stopping = True
             running = list(self._running)

@@ -20,8 +20,8 @@ def cut_connection(context: Any) -> None:
 
     First waits for 20 ms, so that gRPC can send the acknowledgements that it already has (gRPC does not report when
     they are sent). gRPC has no function that shuts down a connection, so this function searches all sockets of the
-    process for the one that is connected to the client's address. If it finds none (not every system lists the
-    sockets), it cancels the call, which resets only one stream.
+    process for the one that is connected to the client's address. If no such socket is found (not every system lists
+    the sockets of a process), the call is cancelled, which resets only one stream.
     """
     time.sleep(_LINGER)
     address = _address(context.peer())

@@ -40,7 +40,7 @@ class EphemeralOpener:
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
             raise invalid_error(
-                f"create_stream names table {create.table_name!r}, but the header names {table.full_name!r}"
+                f"create_stream is for table {create.table_name!r}, but the header is for {table.full_name!r}"
             )
         response = EphemeralStreamResponse()
         response.create_stream_response.stream_id = stream_id
@@ -71,7 +71,7 @@ def _decoder(shape: TableShape, create: Any) -> Decoder:
 
 
 class EphemeralProtocol:
-    """Parses the requests and builds the responses of streams of one record type."""
+    """Parses the requests of a stream and builds the responses. All records of the stream have the same type."""
 
     def __init__(self, record_type: int, decoder: Decoder) -> None:
         self._record = _RECORD[record_type]

@@ -44,7 +44,7 @@ class FlightOpener:
     name = "flight"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # Flight sends no stream id
-        """Read the Arrow schema; raise StatusError, with an ErrorInfo, if the schema does not fit the table."""
+        """Read the Arrow schema. If the schema does not fit the table, raise a StatusError that has an ErrorInfo."""
         frame = _parsed(first_message)
         shape = TableShape.of(table)
         try:
@@ -96,7 +96,7 @@ class FlightProtocol:
         return Request(offset, batch.num_rows, [batch], len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """Return the batches as one batch with the columns of the table."""
+        """Combine the batches in ``records`` into one batch with the columns of the table."""
         whole = records[0] if len(records) == 1 else pa.Table.from_batches(records).combine_chunks().to_batches()[0]
         if whole.nbytes > MAX_RECORD_BYTES:
             _refuse_large_rows(whole)
@@ -107,12 +107,12 @@ class FlightProtocol:
         return conform(columns, whole.num_rows, self._shape)
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
-        """Return an acknowledgement of all offsets up to and including ``offset``, with ``rows`` rows in total."""
+        """Return an acknowledgement of all offsets up to and including ``offset``: ``rows`` rows in total."""
         self._acknowledged = (offset, rows)
         return _put_result(offset, rows, None)
 
     def close_signal(self, seconds: float) -> bytes:
-        """Return the last acknowledgement again, with the number of ``seconds`` until the stream ends."""
+        """Return the last acknowledgement again, but with the announcement that the stream ends in ``seconds``."""
         return _put_result(*self._acknowledged, seconds)
 
 
@@ -148,9 +148,9 @@ def _put_result(offset: int, rows: int, close_in: float | None) -> bytes:
 
 
 def _refuse_large_rows(batch: pa.RecordBatch) -> None:
-    """Raise RefusedRecordError for the first row above the size limit.
+    """Raise RefusedRecordError for the first row that is larger than the limit for a record.
 
-    Called only for a batch above the limit, because a smaller batch cannot contain such a row.
+    This function is called only for batches that are larger than that limit: a smaller batch has only smaller rows.
     """
     for row in range(batch.num_rows):
         nbytes = batch.slice(row, 1).nbytes

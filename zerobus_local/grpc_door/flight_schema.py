@@ -1,9 +1,9 @@
-"""Checks that an Arrow stream's schema fits the table: names, their order, types and nullability.
+"""Checks that an Arrow stream's schema fits the table: the names, order, types and nullability of its fields.
 
 If the schema does not fit, the error's ErrorInfo lists the causes. The rules and the names of the causes come from the
 service's documentation for Arrow Flight and from the SDK's error details. The types are the service's canonical ones
-(``rust/sdk/src/schema.rs`` in SDK 1.10.0): a DECIMAL is sent as text. Text and binary columns can also have Arrow's
-large or view types, and arrays can be large lists.
+(``rust/sdk/src/schema.rs`` in SDK 1.10.0); for example, a DECIMAL is sent as text. Text and binary columns can also
+have Arrow's large or view types, and arrays can be large lists.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BINARIES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_bi
 
 
 def check_schema(schema: pa.Schema, shape: TableShape) -> None:
-    """Raise StatusError (INVALID_ARGUMENT) if the schema does not fit the table; its ErrorInfo lists all causes."""
+    """Raise StatusError (INVALID_ARGUMENT) if the schema does not fit. The error's ErrorInfo lists all causes."""
     problems = list(_problems(schema, shape))
     if not problems:
         return

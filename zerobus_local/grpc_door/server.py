@@ -1,4 +1,4 @@
-"""The gRPC server: one port, and optionally one with TLS. Each port serves the Zerobus protocol and Arrow Flight."""
+"""The gRPC server: one port, and optionally another with TLS. Both serve the Zerobus protocol and Arrow Flight."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tls:
 
 
 class GrpcServer:
-    """Serves gRPC. ``streams`` collects statistics; ``tokens=None`` accepts any bearer token."""
+    """Serves gRPC. ``streams`` collects statistics. If ``tokens`` is None, any bearer token is accepted."""
 
     def __init__(  # noqa: PLR0913  # the parts that it works with, and where it listens
         self,
@@ -73,7 +73,7 @@ class GrpcServer:
     def start(self) -> tuple[int, int | None]:
         """Bind in the caller's thread, then serve in the server's own threads; raise OSError if a port is taken.
 
-        Returns the port, and the port for TLS (None without TLS).
+        Returns the port and the TLS port. The TLS port is None if the server does not use TLS.
         """
         server = grpc.server(
             ThreadPoolExecutor(max_workers=_MAX_STREAMS, thread_name_prefix="zerobus-local-stream"),

@@ -1,1 +1,1 @@
-"""The HTTP interface: OAuth, Unity Catalog, SQL, REST insert, and the page."""
+"""The HTTP interface: OAuth, Unity Catalog, SQL, REST insert, and the web page."""

@@ -52,16 +52,16 @@ _ROUTES: list[tuple[str, str, Handler]] = [
 
 
 class SameOrigin:
-    """Refuses requests that a browser sends for a page of another site, except GET, HEAD and OPTIONS.
+    """Refuses requests that a page of another site makes through a browser. Allows GET, HEAD and OPTIONS.
 
-    The Origin header of such a request names another host than its Host header.
+    A request comes from a page of another site if its Origin header and its Host header contain different hosts.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403, or pass the request on."""
+        """Answer a refused request with 403; pass any other request on."""
         if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
             headers = Headers(scope=scope)
             origin = headers.get("origin")
@@ -76,7 +76,7 @@ def build_app(service: Service, *, hosts: list[str], pages: Sequence[tuple[str, 
     """Return the ASGI application.
 
     Requests must have one of ``hosts`` in their Host header, as a protection against DNS rebinding. ``pages`` are
-    the routes of the web page, each with method, path and handler.
+    the routes of the web page, as tuples of method, path and handler.
     """
     app = Starlette(
         routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in (*_ROUTES, *pages)],

@@ -1,7 +1,8 @@
-"""Turns HTTP requests into calls of handlers: limits the size of bodies, and answers errors in one form.
+"""Turns HTTP requests into calls of handlers. Limits the size of request bodies, and answers errors in one form.
 
 A handler is a plain function ``(Call) -> Response`` and runs in a worker thread, so that it can wait for Delta or for
-an injected delay. A LocalZerobusError that it raises becomes Databricks' ``{"error_code": …, "message": …}``.
+an injected delay. If a handler raises a LocalZerobusError, the answer has the form that Databricks uses:
+``{"error_code": …, "message": …}``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One HTTP request, read completely."""
+    """One HTTP request, including its whole body."""
 
     service: Service
     method: str
@@ -69,9 +70,9 @@ class Call:
         return value
 
     def form(self) -> dict[str, str]:
-        """Return the fields of an ``application/x-www-form-urlencoded`` body; for a repeated name, the last value.
+        """Return the fields of an ``application/x-www-form-urlencoded`` body.
 
-        Raises InvalidRequest if the body is not a valid form.
+        If a name is repeated, only its last value is returned. Raises InvalidRequest if the body is not a valid form.
         """
         try:
             fields = parse_qs(self.body.decode(), keep_blank_values=True, max_num_fields=100)

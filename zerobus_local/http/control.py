@@ -60,7 +60,7 @@ def remove_fault(call: Call) -> Response:
 
 
 def list_streams(call: Call) -> Response:
-    """GET /local/streams: return the open streams, those that closed recently, and the last errors."""
+    """GET /local/streams: return the open streams, the recently closed streams, and the last errors."""
     return JSONResponse(
         {
             "streams": [stream.as_dict() for stream in call.service.streams.statistics()],
