@@ -1,4 +1,4 @@
-"""The limits on the rates and the lifetime of a stream, and artificial delays."""
+"""Limits on the rates and the lifetime of a stream, and artificial delays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collects the figures for the page, at a low cost: the page must not slow down the streams that it shows."""
+"""Collects figures for the server's web page, at a low cost: the page must not slow down the streams it shows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TableView:
 
 
 class Observer:
-    """Reads the state of tables and calculates the rates of streams, for the page. Thread-safe.
+    """Reads the state of tables and calculates the rates of streams, for the web page. Thread-safe.
 
     Caches opened Delta tables, so that reading the same table again is cheap.
     """
@@ -70,7 +70,7 @@ class Observer:
                 return None
 
     def rates(self, streams: tuple[StreamStatistics, ...]) -> dict[str, float]:
-        """Return how many rows per second each open stream receives, by stream id.
+        """Return a dict that maps the id of each open stream to its rate: the rows per second that it receives.
 
         Each rate is an average over about the last 3 seconds. The rate of a new stream is 0.0.
         """
@@ -85,7 +85,7 @@ class Observer:
         return rates
 
     def history(self) -> list[float]:
-        """Return the rows per second of all streams together, the oldest value first.
+        """Return recent values of the total rate of all streams, in rows per second; the oldest value comes first.
 
         While the page is open, about one value per second is recorded.
         """

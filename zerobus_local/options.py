@@ -20,8 +20,8 @@ _HIGHEST_PORT = 65_535
 class ServerOptions:
     """Options of ``LocalZerobus.start``.
 
-    For an invalid option, the constructor raises InvalidRequest, which names the option. The faults and the files for
-    TLS are checked only when a server starts.
+    The constructor raises InvalidRequest if an option is invalid. The constructor does not check the faults or
+    the files for TLS; they are checked when a server starts.
     """
 
     host: str = "127.0.0.1"
@@ -99,7 +99,10 @@ class ServerOptions:
 
     @property
     def reachable_host(self) -> str:
-        """The host in URLs for clients on this machine: 127.0.0.1 if the server listens on all addresses."""
+        """The host in URLs for clients on this machine.
+
+        If the server listens on all addresses, this is 127.0.0.1, otherwise ``bracketed_host``.
+        """
         is_any = self.host in {"0.0.0.0", "::", ""}  # noqa: S104  # compared, not bound
         return "127.0.0.1" if is_any else self.bracketed_host
 

@@ -1,4 +1,4 @@
-"""Runs the service in a separate process, which can be killed and restarted on the same ports and folder."""
+"""Runs the service in a separate process, which can be killed, and restarted with the same ports and data folder."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _ENDING = 30.0  # seconds to wait for the end of a child that has closed stdout,
 
 
 class LocalZerobusProcess:
-    """A child process that runs ``zerobus-local serve``, with most of the methods and properties of LocalZerobus.
+    """A child process that runs ``zerobus-local serve``.
 
-    The child ends when this process ends, even if this process is killed. The child's log is ``server.log`` in the data
-    folder.
+    This class has most of the methods and properties of LocalZerobus. The child ends when this process ends, even if
+    this process is killed. The child's log is ``server.log`` in the data folder.
     """
 
     def __init__(self, data: Path, options: ServerOptions, timeout: float) -> None:
@@ -50,10 +50,10 @@ class LocalZerobusProcess:
 
     @classmethod
     def start(cls, data_dir: str | Path, *, timeout: float = 60.0, **options: Any) -> Self:
-        """Start a server on a folder and return when it answers; ``options`` are fields of ServerOptions.
+        """Start a server on the folder ``data_dir``, and return once the server answers requests.
 
-        If the server exits, or does not answer within ``timeout`` seconds, raises LocalZerobusError with the end of the
-        server's log.
+        ``options`` are fields of ServerOptions. Raises LocalZerobusError if the server exits, or does not answer within
+        ``timeout`` seconds; the message contains the last lines of the server's log.
         """
         data = Path(data_dir).resolve()
         data.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class LocalZerobusProcess:
 
     @property
     def endpoint(self) -> str:
-        """The Zerobus endpoint (gRPC); the same after a restart."""
+        """The Zerobus endpoint (gRPC). A restart does not change it."""
         return self._remote.endpoint
 
     @property
@@ -71,7 +71,7 @@ class LocalZerobusProcess:
 
     @property
     def workspace_url(self) -> str:
-        """The workspace URL; the same after a restart."""
+        """The workspace URL. A restart does not change it."""
         return self._remote.workspace_url
 
     @property
@@ -81,7 +81,7 @@ class LocalZerobusProcess:
 
     @property
     def faults(self) -> RemoteFaults:
-        """The child's faults: those that are switched on, and the log of those that happened."""
+        """The child's faults: the rules that are switched on, and the log of the faults that have happened."""
         return self._remote.faults
 
     @property
@@ -90,11 +90,17 @@ class LocalZerobusProcess:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script in the child; return one Result per statement, or raise a LocalZerobusError."""
+        """Run a SQL script in the child, and return one Result per statement.
+
+        Raises LocalZerobusError if a statement fails.
+        """
         return self._remote.sql(script)
 
     def create_table(self, sql: str) -> Table:
-        """Run one CREATE TABLE statement; return the new table, or the existing one (IF NOT EXISTS)."""
+        """Run one CREATE TABLE statement, and return the table.
+
+        If the table exists already and the statement has IF NOT EXISTS, returns the existing table.
+        """
         name = created_table(sql)
         self._remote.sql(sql)
         return Catalog(self.data).table(str(name))
@@ -122,7 +128,7 @@ class LocalZerobusProcess:
         self._reap()
 
     def restart(self) -> None:
-        """Start the server again on the same ports and folder; if the child is running, kill it first."""
+        """Start the server again with the same ports and data folder; if the child is running, kill it first."""
         self.kill()
         self._remote = self._launch()
 
@@ -172,7 +178,7 @@ class LocalZerobusProcess:
         return remote
 
     def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
-        """Kill the child; return why it printed no first line, and the last lines of its log.
+        """Kill the child; return an error message with the reason why it did not start and the last lines of its log.
 
         ``begin`` is the position in the log file where the lines of this child begin.
         """

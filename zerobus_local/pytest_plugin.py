@@ -1,7 +1,7 @@
 """Fixtures for tests of your own DAGs, assets and scripts; pytest finds the fixtures if this package is installed.
 
 * ``zerobus_local``: a server for one test, on an empty data folder.
-* ``zerobus_local_session``: a server for the whole run; each test must use its own table names.
+* ``zerobus_local_session``: a server for the whole test run; each test must use its own table names.
 * ``zerobus_local_env``: the server ``zerobus_local``, and environment variables that make ``Workspace.from_env``
   connect to it.
 
@@ -36,7 +36,7 @@ def zerobus_local(tmp_path: Path) -> Iterator[LocalZerobus]:
 
 @pytest.fixture(scope="session")
 def zerobus_local_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalZerobus]:
-    """A local Zerobus service for the whole run; each test must use its own table names."""
+    """A local Zerobus service for the whole test run; each test must use its own table names."""
     from . import LocalZerobus
 
     with LocalZerobus.start(tmp_path_factory.mktemp("zerobus-data"), commit_delay=_COMMIT_DELAY) as server:

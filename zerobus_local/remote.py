@@ -43,7 +43,10 @@ _KINDS: dict[str, type[LocalZerobusError]] = {
 
 
 class RemoteError(LocalZerobusError):
-    """The server refused a request or does not answer. ``answered`` is the error code of the refusal, or ""."""
+    """The server refused a request or did not answer.
+
+    ``answered`` is the error code that the server sent. If the server sent no error code, ``answered`` is "".
+    """
 
     def __init__(self, message: str, answered: str = "") -> None:
         super().__init__(message)
@@ -52,7 +55,10 @@ class RemoteError(LocalZerobusError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteServer:
-    """A running ``zerobus-local serve``. The fields are those of the JSON in the first line that the server prints."""
+    """A running ``zerobus-local serve``.
+
+    The first line that the server prints is a JSON object with the fields of this class.
+    """
 
     endpoint: str
     workspace_url: str
@@ -67,7 +73,10 @@ class RemoteServer:
         return RemoteFaults(self)
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script in the server; return one Result per statement, or raise a LocalZerobusError."""
+        """Run a SQL script in the server, and return one Result per statement.
+
+        Raises LocalZerobusError if a statement fails.
+        """
         import pyarrow as pa  # slow to import, like the catalog, and only this method needs them
 
         from .catalog.catalog import Result
@@ -98,7 +107,9 @@ class RemoteServer:
     def ask(self, method: str, path: str, body: object = None, *, as_principal: bool = False) -> dict[str, Any]:
         """Send one request with a JSON body, and return the JSON answer.
 
-        Raises RemoteError if the server refuses the request (with the server's message) or does not answer.
+        If ``as_principal`` is true, the request has a new access token of the service principal. Raises RemoteError if
+        the server does not answer or refuses the request. If the server refuses the request, the error
+        contains the server's message.
         """
         headers = {"content-type": "application/json"}
         if as_principal:
@@ -129,14 +140,14 @@ class RemoteServer:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFaults:
-    """The ``Faults`` of a running server, used over HTTP; rules are dicts of JSON-compatible values."""
+    """Controls the ``Faults`` of a running server over HTTP. Rules are dicts of JSON-compatible values."""
 
     _server: RemoteServer
 
     def add(self, rule: dict[str, Any] | None = None, /, **parameters: Any) -> int:
         """Switch on a fault and return its number; raise RemoteError for an invalid fault."""
         if rule is not None and parameters:
-            raise TypeError(f"pass a rule or its parameters to add, not both: {rule!r} and {parameters!r}")
+            raise TypeError(f"add takes either a rule or its parameters, not both: {rule!r} and {parameters!r}")
         return int(self._server.ask("POST", "/local/faults", rule if rule is not None else parameters)["number"])
 
     def remove(self, number: int) -> None:
@@ -148,7 +159,7 @@ class RemoteFaults:
         self._server.ask("DELETE", "/local/faults")
 
     def list(self) -> dict[int, dict[str, Any]]:
-        """Return the active rules by number."""
+        """Return a dict of the active rules; the keys are the numbers of the rules."""
         return {int(number): rule for number, rule in self._server.ask("GET", "/local/faults")["rules"].items()}
 
     def log(self) -> tuple[dict[str, Any], ...]:
@@ -157,7 +168,7 @@ class RemoteFaults:
 
 
 def _refusal(body: bytes) -> tuple[str, str]:
-    """Return the message and the error code from the body of an answer; each is empty if it is missing."""
+    """Return the message and the error code from the body of an answer; each is "" if the body does not contain it."""
     try:
         answer = json.loads(body)
         message = answer.get("message") or answer.get("error_description") or ""

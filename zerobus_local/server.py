@@ -50,7 +50,7 @@ class LocalZerobus:
 
     @classmethod
     def start(cls, data_dir: str | Path, *, options: ServerOptions | None = None, **changes: Any) -> Self:
-        """Start a service on the folder ``data_dir``, and return when gRPC and HTTP answer.
+        """Start a service on the folder ``data_dir``, and return once it answers gRPC and HTTP requests.
 
         The folder is created if it does not exist. ``changes`` are fields of ServerOptions, such as ``host`` or
         ``grpc_port``; they replace the same fields of ``options``.
@@ -95,7 +95,7 @@ class LocalZerobus:
 
     @property
     def faults(self) -> Faults:
-        """The faults that are switched on, and the log of those that happened."""
+        """The fault rules that are switched on, and the log of the faults that have happened."""
         return self._service.faults
 
     @property
@@ -109,11 +109,17 @@ class LocalZerobus:
         return self._service.catalog
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script; return one Result per statement, or raise a LocalZerobusError."""
+        """Run a SQL script, and return one Result per statement.
+
+        Raises LocalZerobusError if a statement fails.
+        """
         return self._running().catalog.execute(script)
 
     def create_table(self, sql: str) -> Table:
-        """Run one CREATE TABLE statement; return the new table, or the existing one (IF NOT EXISTS)."""
+        """Run one CREATE TABLE statement, and return the table.
+
+        If the table exists already and the statement has IF NOT EXISTS, returns the existing table.
+        """
         return self._running().catalog.create_table(sql)
 
     def read(self, table: str) -> pa.Table:
@@ -133,9 +139,9 @@ class LocalZerobus:
         self._running().tokens.expire_all()
 
     def describe(self) -> dict[str, str]:
-        """Return what a client needs: the URLs, the credentials (with the secret) and the data folder.
+        """Return the data that a client needs: the URLs, the credentials (including the secret) and the data folder.
 
-        ``zerobus-local serve`` prints this as its first line.
+        ``zerobus-local serve`` prints this dict, as JSON, in its first line.
         """
         default = self._service.catalog.principals.default
         return {
@@ -168,7 +174,7 @@ class LocalZerobus:
     def _running(self) -> Service:
         if self._is_stopped:
             # The folder is no longer locked: another server might use it by now.
-            raise LocalZerobusError(f"the server on {self.data} is stopped: start a new one to change the folder")
+            raise LocalZerobusError(f"the server on {self.data} is stopped: start a new server on this folder")
         return self._service
 
     def _workspace(self, client_id: str, client_secret: str) -> Workspace:

@@ -41,7 +41,7 @@ class Detail:
 
 
 class StatusError(Exception):
-    """Ends the stream with a gRPC status. ``error_code`` is the number that Zerobus puts into the message, or None."""
+    """Ends the stream with a gRPC status. If ``error_code`` is not None, the message that is sent contains it."""
 
     def __init__(
         self, code: grpc.StatusCode, message: str, *, error_code: int | None = None, detail: Detail | None = None
@@ -53,7 +53,7 @@ class StatusError(Exception):
 
     @property
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        """The trailing metadata: ``detail`` in a ``google.rpc.Status``. Empty if there is no detail."""
+        """The trailing metadata of the call: a ``google.rpc.Status`` with ``detail``; empty if ``detail`` is None."""
         if self.detail is None:
             return ()
         status = status_pb2.Status(code=self.code.value[0], message=self.text)
@@ -72,7 +72,7 @@ class StatusError(Exception):
 
 
 class CutError(Exception):
-    """A fault makes the server close the connection without a status."""
+    """Ends the stream without a gRPC status: a fault makes the server close the connection."""
 
 
 def invalid_error(message: str, *, error_code: int | None = None) -> StatusError:
@@ -81,14 +81,14 @@ def invalid_error(message: str, *, error_code: int | None = None) -> StatusError
 
 
 def schema_mismatch_error(table: str, reason: str) -> StatusError:
-    """Return the error for a stream whose schema does not fit the table's."""
+    """Return the error for a stream whose schema does not fit the schema of the table."""
     return invalid_error(f"Schema validation failed for table {table}: {reason}", error_code=SCHEMA_MISMATCH)
 
 
 def status_code(name: str) -> grpc.StatusCode:
-    """Return the gRPC status of this name, such as ``UNAVAILABLE``.
+    """Return the gRPC status that is called ``name``, for example ``UNAVAILABLE``.
 
-    Raises ValueError, which lists the valid names, for any other name.
+    Raises ValueError if there is no such status; the message lists the valid names.
     """
     try:
         return grpc.StatusCode[name.upper()]

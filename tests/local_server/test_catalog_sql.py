@@ -201,8 +201,8 @@ def test_a_select_is_answered_from_the_delta_tables(catalog: Catalog) -> None:
             "does not make a managed Delta table",
         ),
         ("CREATE TABLE main.default.t (x INT) USING PARQUET", InvalidRequest, "does not make a managed Delta table"),
-        ("CREATE TABLE main.default.t (x INT) PARTITIONED BY (y)", InvalidRequest, "PARTITIONED BY names 'y'"),
-        ("CREATE TABLE main.default.t (x INT) PARTITIONED BY (y INT)", InvalidRequest, "declare it with the other"),
+        ("CREATE TABLE main.default.t (x INT) PARTITIONED BY (y)", InvalidRequest, "PARTITIONED BY refers to 'y'"),
+        ("CREATE TABLE main.default.t (x INT) PARTITIONED BY (y INT)", InvalidRequest, "declare the column with"),
         ("CREATE TABLE main.default.t (x INT GENERATED ALWAYS AS (1))", InvalidRequest, "column x: .*not supported"),
         (
             "CREATE TABLE main.default.t (x BIGINT GENERATED ALWAYS AS IDENTITY)",

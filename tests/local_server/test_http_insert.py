@@ -66,8 +66,8 @@ def test_inserted_rows_are_in_the_delta_table_when_the_answer_comes(server: Loca
         ([{"id": 1}, {"id": 2, "at": "2024-01-01"}], "record 1, field at"),
         ([{"id": 1}, {"id": -1}], "record 1: violates the constraint p"),
         ([{"id": 1}, {"id": 2**63}], "record 1, field id"),
-        (b'[{"id": 1, "id": 2}]', "names the field 'id' twice"),
-        (b'[{"id": 1}, {"id": 2, "name": "a", "n\\u0061me": "b"}]', "names the field 'name' twice"),
+        (b'[{"id": 1, "id": 2}]', "has the field 'id' twice"),
+        (b'[{"id": 1}, {"id": 2, "name": "a", "n\\u0061me": "b"}]', "has the field 'name' twice"),
     ],
     ids=lambda value: str(value)[:40],
 )

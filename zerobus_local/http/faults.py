@@ -1,4 +1,4 @@
-"""Triggers the faults of the token endpoint."""
+"""Applies injected faults at the token endpoint."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 
 
 
 class CutResponse(Response):
-    """A response that promises more bytes than it sends, and then ends the connection."""
+    """A response that is cut off: the connection closes before all bytes that Content-Length promises are sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of a response."""
+        """Send the headers and only the first bytes of the body."""
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         # The server closes a connection whose answer the application leaves incomplete.
@@ -30,11 +30,12 @@ class CutResponse(Response):
 
 
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
-    """Return the response to send instead of a token, and the lifetime in seconds that a token must have.
+    """Apply the faults of one token request; return a response to send instead of a token, and a token lifetime.
 
-    Each of the two is None if no fault sets it. ``table`` is the name of the table that the token is requested for, or
-    "" for a token without a table. For such a token, the only rules that trigger are those for every table. If a
-    "token_delay" rule triggers, this function first sleeps for the rule's ``seconds``.
+    The response is None unless a fault replaces the token. The lifetime, in seconds, is None unless a fault sets it.
+    ``table`` is the name of the table for which the token is requested. It is "" if the token is not for a table; then
+    only the rules that apply to every table can trigger. If a "token_delay" rule triggers, this function first sleeps
+    for the rule's ``seconds``.
     """
     delay = faults.trigger("token_delay", table)
     if delay is not None:

@@ -38,7 +38,7 @@ _STATUSES = {
 
 
 def insert(call: Call) -> Response:
-    """Store either all rows of the body or none of them; answer 200 when they are durable."""
+    """Store either all rows of the body or none; answer with status 200 after all rows are durable."""
     table = call.path["full_name"]
     try:
         _insert(call)
@@ -83,14 +83,14 @@ def _insert(call: Call) -> None:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
-    """Raise InvalidRequest if an object has the same field twice: the parser would silently keep the last one."""
+    """Raise InvalidRequest if a JSON object repeats a field: the parser would silently keep only the last value."""
 
     def checked(members: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(members)
         if len(value) < len(members):
             names = [name for name, _ in members]
             twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidRequest(f"an object of the body names the field {twice!r} twice")
+            raise InvalidRequest(f"an object in the body has the field {twice!r} twice")
         return value
 
     try:

@@ -1,8 +1,8 @@
 """The OAuth endpoints of a workspace: discovery, client credentials, and token exchange (RFC 8693).
 
-The clients were observed to send these requests: databricks-sdk reads ``/.well-known/databricks-config`` and the
-authorization server's metadata, and then posts to ``/oidc/v1/token`` with HTTP Basic authentication; the Zerobus SDK
-posts to ``/oidc/v1/token`` directly, with ``authorization_details`` for one table (default_token_factory.rs).
+The requests of two clients were observed. databricks-sdk reads ``/.well-known/databricks-config``, then the metadata
+of the authorization server, and then posts to ``/oidc/v1/token`` with HTTP Basic authentication. The Zerobus SDK posts
+to ``/oidc/v1/token`` directly, with ``authorization_details`` for one table (see its default_token_factory.rs).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class _OAuthError(Exception):
-    """An error that is answered in the form of RFC 6749, section 5.2."""
+    """An error that is sent to the client as JSON, in the format that RFC 6749, section 5.2, defines."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -85,8 +85,8 @@ def _grant(call: Call, form: dict[str, str], forced_lifetime: float | None) -> d
     elif grant_type == _EXCHANGE:
         client_id, lifetime = _subject(call, form)
     else:
-        known = f"client_credentials and {_EXCHANGE}"
-        raise _OAuthError(400, "unsupported_grant_type", f"grant_type {grant_type!r} is not known; known are {known}")
+        known = f"client_credentials or {_EXCHANGE}"
+        raise _OAuthError(400, "unsupported_grant_type", f"grant_type {grant_type!r} is not known; use {known}")
     try:
         access_token, seconds = call.service.tokens.issue(
             client_id, _details(form), lifetime=_least(lifetime, forced_lifetime)
@@ -130,11 +130,11 @@ def _basic(header: str) -> tuple[str, str] | None:
 
 
 def _subject(call: Call, form: dict[str, str]) -> tuple[str, float]:
-    """Return the principal's id and the lifetime in seconds for a new token, from the form of a token exchange.
+    """Check the form of a token exchange; return the new token's principal id and its lifetime in seconds.
 
-    The principal is the form's ``client_id`` or, if the form has none, the JWT's ``sub``. The new token expires no
-    later than the JWT. The JWT's signature is not checked, because there is no identity provider here that could be
-    asked for keys.
+    The form's ``subject_token`` is a JWT. The principal is the form's ``client_id`` or, if the form does not contain
+    this field, the JWT's ``sub``. The new token expires no later than the JWT. The JWT's signature is not checked,
+    because the local server has no identity provider from which it could get the keys.
     """
     if form.get("subject_token_type") != _JWT:
         raise _OAuthError(400, "invalid_request", f"subject_token_type must be {_JWT}")

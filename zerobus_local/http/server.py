@@ -1,4 +1,4 @@
-"""Runs uvicorn in a thread. The caller binds the socket, so that a port in use is reported at once."""
+"""Runs uvicorn in a thread. The caller binds the socket, so a port that is already in use is reported at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["HttpServer", "bind"]
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound TCP socket; port 0 picks a free one. Raises OSError, which names host and port."""
+    """Return a TCP socket that is bound to ``host`` and ``port``; port 0 picks a free port.
+
+    Raises OSError if the socket cannot be bound; the error's message contains the host and the port.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -51,9 +54,9 @@ class HttpServer:
         )
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start the server, and return when it answers requests.
+        """Start the server, and return once it answers requests.
 
-        Raises RuntimeError if the server has ended, or does not answer within ``timeout`` seconds.
+        Raises RuntimeError if the server ends instead, or if it does not answer within ``timeout`` seconds.
         """
         self._thread.start()
         deadline = time.monotonic() + timeout
@@ -63,7 +66,10 @@ class HttpServer:
             time.sleep(0.005)
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Wait up to 2 s for running requests to complete, then end the server and close its socket."""
+        """End the server and close its socket; running requests get up to 2 s to complete.
+
+        Waits at most ``timeout`` seconds for the server's thread to end.
+        """
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(timeout)

@@ -33,7 +33,7 @@ def execute_statement(call: Call) -> Response:
         )
     statement = call.json_object().get("statement")
     if not isinstance(statement, str):
-        raise InvalidRequest('the body needs "statement": the SQL text')
+        raise InvalidRequest('the body needs the field "statement", which contains the SQL text')
     answer: dict[str, Any] = {"statement_id": str(uuid.uuid4())}
     try:
         results = call.service.catalog.execute(statement)

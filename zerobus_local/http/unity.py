@@ -1,4 +1,4 @@
-"""The part of Unity Catalog's REST API (2.1) that Zerobus clients use, and SCIM's "Me"."""
+"""The part of Unity Catalog's REST API (2.1) that Zerobus clients use, and SCIM's "Me" endpoint."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def list_tables(call: Call) -> Response:
 def _required(call: Call, name: str) -> str:
     value = call.query.get(name, "")
     if not value:
-        raise InvalidRequest(f"the query needs {name}: {call.method} …?{name}=…")
+        raise InvalidRequest(f"the URL needs the query parameter {name}: {call.method} …?{name}=…")
     return value.lower()
 
 
@@ -98,7 +98,10 @@ def get_schema(call: Call) -> Response:
 
 
 def get_permissions(call: Call) -> Response:
-    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name}, without inherited grants."""
+    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name}.
+
+    The answer does not include inherited grants.
+    """
     call.identity()
     kind, full_name = _securable(call)
     held: dict[str, list[str]] = {}
@@ -152,7 +155,7 @@ def me(call: Call) -> Response:
 
 
 def table_info(table: Table) -> dict[str, Any]:
-    """Return a table in the form of the tables API."""
+    """Return the JSON object that describes ``table`` in the answers of the tables API."""
     checks = {f"delta.constraints.{check.name}": check.sql for check in table.checks}
     return {
         "name": table.name.table,
@@ -199,7 +202,7 @@ def _column_info(column: Column, table: Table) -> dict[str, Any]:
 
 
 def _type_name(type_: DeltaType, type_text: str) -> str:
-    """Return the ``type_name`` of the tables API: LONG, INT, DECIMAL, STRUCT, …"""
+    """Return a column's ``type_name`` in the tables API, for example LONG, INT, DECIMAL or STRUCT."""
     if isinstance(type_, dict):
         return str(type_["type"]).upper()
     if type_text.startswith("char("):
@@ -240,8 +243,8 @@ def _table(call: Call) -> Table:
     table = call.service.catalog.table(str(name))
     if not may_read(state, caller.client_id, name):
         raise PermissionDenied(
-            f"Service principal {caller.client_id} may not read the schema of {name}: it needs USE CATALOG, USE SCHEMA "
-            "and a privilege on the table"
+            f"Service principal {caller.client_id} may not read the schema of {name}: the principal needs USE CATALOG, "
+            "USE SCHEMA and a privilege on the table"
         )
     return table
 
@@ -251,7 +254,7 @@ def _securable(call: Call) -> tuple[str, str]:
     state = call.service.catalog.state
     there = {"CATALOG": state.catalogs, "SCHEMA": state.schemas, "TABLE": {str(name) for name in state.tables}}
     if kind not in there:
-        raise InvalidRequest(f"securable type {kind!r} is not known; known are {', '.join(there)}")
+        raise InvalidRequest(f"securable type {kind!r} is not known; use one of {', '.join(there)}")
     if full_name not in there[kind]:
         error = UnknownTable if kind == "TABLE" else NotFound
         raise error(f"{kind.capitalize()} '{full_name}' does not exist.")

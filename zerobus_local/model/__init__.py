@@ -1,1 +1,1 @@
-"""Unity Catalog's objects as values: names, columns, types, tables and grants."""
+"""Classes and functions for Unity Catalog's objects: names, columns, types, tables and grants."""

@@ -21,7 +21,7 @@ _PARTS = 3
 def checked_name(what: str, name: str) -> str:
     """Return ``name`` if Zerobus accepts it, otherwise raise InvalidRequest.
 
-    ``what`` is the kind of name, such as ``"table"``; the error's message mentions it.
+    ``what`` is the kind of name, such as ``"table"``. The error message starts with ``what``.
     """
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
@@ -44,7 +44,10 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """Parse ``catalog.schema.table``, with or without backticks; raise InvalidRequest for any other text."""
+        """Parse ``catalog.schema.table``; raise InvalidRequest for any other text.
+
+        Each of the three parts may be in backticks.
+        """
         parts = [part.strip("`") for part in text.split(".")]
         if len(parts) != _PARTS:
             raise InvalidRequest(f"{text[:200]!r} is not a table name: use catalog.schema.table")

@@ -1,6 +1,6 @@
-"""Removes NOT NULL from Arrow schemas, and gives batches a schema with NOT NULL.
+"""Removes NOT NULL from Arrow schemas, and replaces the schema of a batch with one that has NOT NULL.
 
-Schemas without NOT NULL are needed for batches that are not checked yet, and to read and write files.
+Schemas without NOT NULL are needed for batches whose values are not checked yet, and for reading and writing files.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return ``batch`` with ``schema`` in place of its own schema, without copying or checking the values.
 
-    ``schema`` may differ from the batch's schema only in NOT NULL and metadata. With pyarrow 20 or later, a cast would
-    have the same result; older versions refuse to make a field of a struct NOT NULL.
+    ``schema`` may differ from the batch's schema only in NOT NULL and metadata. A cast would have the same result
+    with pyarrow 20 or later, but older versions cannot cast a nullable field of a struct to NOT NULL.
     """
     return pa.record_batch(_Declared(batch, schema))
 

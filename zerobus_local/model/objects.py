@@ -54,8 +54,8 @@ class Column:
     def delta_field(self, *, stored: bool) -> dict[str, Any]:
         """Return the column as a field of a Delta schema.
 
-        If ``stored``, the field describes the column in the Delta table, where VARIANT is a string and DEFAULT is
-        missing. Otherwise, it describes the column as it was declared.
+        If ``stored`` is true, the field describes the column in the Delta table, where VARIANT is a string and
+        DEFAULT is missing. If ``stored`` is false, the field describes the column as it was declared.
         """
         metadata: dict[str, str] = {}
         if self.comment is not None:
@@ -84,7 +84,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A managed Delta table. A table that is dropped and created again has another ``table_id``."""
+    """A managed Delta table. If a table is dropped and created again, it gets a new ``table_id``."""
 
     name: TableName
     table_id: str
@@ -119,14 +119,14 @@ class Table:
 
     @cached_property
     def text(self) -> str:
-        """The table as JSON. ``path`` is left out, so that the data folder can be moved."""
+        """The table as JSON. The JSON does not contain ``path``, so that the data folder can be moved."""
         plain = asdict(self) | {"name": self.full_name}
         del plain["path"]
         return json.dumps(plain)
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
-        """Build a table from ``plain``, the parsed form of the JSON in ``text``.
+        """Build a table from ``plain``: the value of the property ``Table.text``, parsed as JSON.
 
         ``path`` is the folder of the Delta table.
         """
@@ -200,9 +200,9 @@ class State:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
-        """Build a state from ``plain``, the parsed form of the JSON that ``to_text`` returns.
+        """Build a state from ``plain``: the result of ``to_text``, parsed as JSON.
 
-        ``tables_folder`` contains the Delta tables' folders.
+        ``tables_folder`` is the folder that contains the folders of the Delta tables.
         """
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
         begun = plain.get("alteration")

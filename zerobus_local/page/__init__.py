@@ -1,4 +1,7 @@
-"""The page at ``/``, in plain HTML: tables, streams, errors and switches for faults. A script refreshes the page."""
+"""The web page at ``/``: it shows tables, streams and errors, and can switch faults on and off.
+
+The page is plain HTML. A script refreshes it.
+"""
 
 from .handlers import ROUTES
 

@@ -1,4 +1,4 @@
-"""The routes of the page."""
+"""The HTTP routes of the server's web page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def static(call: Call) -> Response:
 
 
 def add_fault(call: Call) -> Response:
-    """Answer POST /local/page/faults: switch on the fault in the form, and return to the page."""
+    """Answer POST /local/page/faults: switch on the fault that the form describes, and redirect to the page.
+
+    If the fault is invalid, the answer has status 400, and the page shows what is wrong.
+    """
     form = call.form()
     try:
         call.service.faults.add(_rule(form))
@@ -67,13 +70,13 @@ def add_fault(call: Call) -> Response:
 
 
 def clear_faults(call: Call) -> Response:
-    """Answer POST /local/page/faults/off: switch off all faults, and return to the page."""
+    """Answer POST /local/page/faults/off: switch off all faults, and redirect to the page."""
     call.service.faults.clear()
     return _back()
 
 
 def remove_fault(call: Call) -> Response:
-    """Answer POST /local/page/faults/{number}/off: switch off one fault, if it is still on, and return to the page."""
+    """Answer POST /local/page/faults/{number}/off: switch off one fault, if it is still on; redirect to the page."""
     number = call.path["number"]
     if number.isdecimal():
         call.service.faults.remove(int(number))
@@ -85,9 +88,9 @@ def _back() -> Response:
 
 
 def _rule(form: dict[str, str]) -> dict[str, Any]:
-    """Return the fault rule in the form, without fields that the chosen action does not have.
+    """Return the fault rule that the form describes; ignore fields that do not apply to the rule's action.
 
-    Raises ValueError for an invalid number.
+    Raises ValueError if the text of a numeric field is not a number.
     """
     action = form.get("action", "")
     whens = {"table", "stream", "message", "probability", "times"}

@@ -1,4 +1,4 @@
-"""Renders the page as HTML. Every text that comes from a user or a client is escaped."""
+"""Renders the server's web page as HTML. Every text that comes from a user or a client is escaped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,11 @@ _CHOICES = {"at": POINTS, "status": _STATUSES}
 
 
 def page(service: Service, problem: str = "", form: Mapping[str, str] | None = None) -> str:
-    """Return the whole page; ``problem`` says what is wrong with the submitted ``form``, which is shown again."""
+    """Return the whole page.
+
+    If a submitted form was invalid, ``form`` contains its fields and ``problem`` is the error message; the page shows
+    both.
+    """
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -229,14 +233,14 @@ def _errors(service: Service) -> str:
 
 
 def _folded(key: str, summary: str, inner: str) -> str:
-    """Return a section that can be folded; the page's script uses ``key`` to keep the section open on a refresh."""
+    """Return a collapsible section; the page's script uses ``key`` to keep an open section open after a refresh."""
     return f'<details data-key="{escape(key)}"><summary>{escape(summary)}</summary>{inner}</details>'
 
 
 def _table(
     caption: str, head: Iterable[str], rows: list[str], nothing: str, *, numbers: Container[str] = frozenset()
 ) -> str:
-    """Return a table, or the text ``nothing`` if there are no rows.
+    """Return an HTML table; if there are no rows, return a paragraph with the text ``nothing`` instead.
 
     ``numbers`` are the headings of the columns that are aligned to the right.
     """

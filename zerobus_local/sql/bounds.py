@@ -22,7 +22,7 @@ _PARTS: Final = (exp.Select, exp.Join, exp.CTE)
 def check_bounds(tree: Any) -> None:
     """Raise InvalidRequest if the syntax tree has too many levels, or too many SELECTs, JOINs and WITHs.
 
-    Does not recurse itself, so a tree of any depth can be checked.
+    This function does not recurse, so it can check a tree of any depth.
     """
     depth = parts = 0
     level: list[exp.Expression] = [tree]

@@ -1,8 +1,8 @@
 """Parses Databricks SQL into statements.
 
-sqlglot parses most of the dialect. The module ``words`` parses the statements that sqlglot does not parse, or not in
-every form, such as CREATE CATALOG and GRANT, from sqlglot's tokens. Errors say what is wrong and, where possible, in
-which line.
+sqlglot parses most of the dialect, but not every form of statements such as CREATE CATALOG and GRANT. The module
+``words`` parses these statements from sqlglot's tokens. Error messages say what is wrong and, if possible, in which
+line.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ def parse(sql: str) -> list[Statement]:
 
 
 def created_table(sql: str) -> TableName:
-    """Return the name of the table in a single CREATE TABLE statement; raise InvalidRequest for any other text."""
+    """Return the name of the table that ``sql`` creates.
+
+    Raises InvalidRequest unless ``sql`` is exactly one CREATE TABLE statement.
+    """
     match parse(sql):
         case [CreateTable(name=name)]:
             return name
@@ -147,7 +150,7 @@ def _explain(error: SqlglotError, sql: str) -> str:
 
 
 def _unknown_type(sql: str, line: int, column: Any) -> str | None:
-    """Return the word at this position if it is used where SQL expects a type, otherwise None.
+    """Return the word at ``line`` and ``column`` if it is in a place where SQL expects a type, otherwise None.
 
     SQL expects a type after the name of a column, and after ``<``, as in ARRAY<…>.
     """

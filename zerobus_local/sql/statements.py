@@ -1,4 +1,4 @@
-"""The statements that the catalog supports, as values: ``script.parse`` builds them, ``Catalog.execute`` runs them."""
+"""One class per SQL statement that the catalog supports; ``script.parse`` creates objects of these classes."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """SELECT, or the VALUES of an INSERT, in SQL for the query engine: there, ``tables[n]`` is called ``table_n``."""
+    """SELECT, or the VALUES of an INSERT. In ``sql``, the table ``tables[n]`` has the name ``table_n``."""
 
     sql: str
     tables: tuple[TableName, ...]

@@ -21,7 +21,10 @@ _CLUSTERING = {"Cluster", "ClusterProperty", "ClusteredByProperty"}
 
 
 def create_table(create: exp.Create) -> CreateTable:
-    """Return the statement for a CREATE TABLE; raise InvalidRequest if it is invalid or not supported here."""
+    """Return the statement object for a CREATE TABLE.
+
+    Raises InvalidRequest if the CREATE TABLE is invalid, or if it has a clause that is not supported here.
+    """
     if not isinstance(create.this, exp.Schema) or create.args.get("expression"):
         raise InvalidRequest(
             f"CREATE TABLE {create.this.sql(dialect='databricks')} has no columns: write CREATE TABLE "
@@ -55,7 +58,7 @@ def create_table(create: exp.Create) -> CreateTable:
 
 
 def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns:
-    """Return the statement for an ALTER TABLE … ADD COLUMN.
+    """Return the statement object for an ALTER TABLE … ADD COLUMN.
 
     Raises InvalidRequest if the definition of a new column is invalid, or has NOT NULL, CHECK, FIRST or AFTER.
     """
@@ -81,8 +84,8 @@ def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns
 def named_check(entry: exp.Expression, default: str | None = None) -> Check:
     """Return the constraint for ``[CONSTRAINT name] CHECK (condition)``.
 
-    ``default`` is the name to use if the constraint has none. Raises InvalidRequest if there is no name at all, or if
-    the constraint is not a CHECK.
+    ``default`` is the name to use for a constraint that has no name. Raises InvalidRequest if the constraint is not a
+    CHECK, or if it has no name and ``default`` is None.
     """
     check = entry.expressions[0] if isinstance(entry, exp.Constraint) and entry.expressions else entry
     name = entry.name if isinstance(entry, exp.Constraint) else default
@@ -147,8 +150,8 @@ def _column(definition: exp.ColumnDef, position: int) -> tuple[Column, list[Chec
                 notes.append(f"column {name}: PRIMARY KEY is not enforced, as on Databricks")
             case other:
                 raise InvalidRequest(
-                    f"column {name}: {other.sql(dialect='databricks')!r} is not supported here; only NOT NULL, "
-                    "COMMENT, DEFAULT, CHECK and PRIMARY KEY are"
+                    f"column {name}: {other.sql(dialect='databricks')!r} is not supported here; use only NOT NULL, "
+                    "COMMENT, DEFAULT, CHECK and PRIMARY KEY"
                 )
     if "variant" in str(type_):
         notes.append(f"column {name}: VARIANT is stored as its JSON text")
@@ -201,9 +204,9 @@ class _Properties:
     def _column(self, column: exp.Expression) -> str:
         if isinstance(column, exp.ColumnDef):
             raise InvalidRequest(
-                f"PARTITIONED BY ({column.sql(dialect='databricks')}): declare it with the other columns, and "
+                f"PARTITIONED BY ({column.sql(dialect='databricks')}): declare the column with the others, and "
                 "give only its name here"
             )
         if column.name.lower() not in self._columns:
-            raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: it must be one of the table's columns")
+            raise InvalidRequest(f"PARTITIONED BY refers to {column.name!r}, but the table has no such column")
         return self._columns[column.name.lower()]

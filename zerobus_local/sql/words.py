@@ -1,7 +1,7 @@
-"""Parses statements that sqlglot does not parse, or not in every form, from sqlglot's tokens.
+"""Parses the statements that sqlglot does not support in all their forms; the input is sqlglot's tokens.
 
-These statements are CREATE CATALOG, DROP CATALOG, SHOW TABLES, GRANT, REVOKE, and SET TAGS and UNSET TAGS in ALTER
-TABLE … ALTER COLUMN. Only the tags of a column can be set or unset, not those of a table.
+These statements are CREATE CATALOG, DROP CATALOG, SHOW TABLES, GRANT, REVOKE, and ALTER TABLE … ALTER COLUMN with SET
+TAGS or UNSET TAGS. The tags of a column can be set and unset; the tags of a table cannot.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def parse_words(tokens: list[Token]) -> Statement | None:
 
 
 def _unfolded(tokens: list[Token]) -> list[Token]:
-    """Return the tokens of a statement; if it starts with SHOW, split the rest of it into tokens.
+    """Return ``tokens``; if the statement starts with SHOW, first split the text after SHOW into tokens.
 
-    sqlglot returns all that follows SHOW as one token.
+    sqlglot returns the whole text after SHOW as one token.
     """
     if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
         return [tokens[0], *tokenize(tokens[1].text, read="databricks")]
@@ -145,7 +145,7 @@ class _Words:
         return self._tokens[index] if index < len(self._tokens) else None
 
     def take(self, *words: str) -> bool:
-        """Consume ``words`` if they come next in this order; return whether they did."""
+        """Consume ``words`` if they come next in this order; return whether they were consumed."""
         # sqlglot joins some words into one token ("ALL PRIVILEGES" in some dialects), so texts are split into words.
         ahead, wanted = 0, list(words)
         while wanted:
@@ -161,12 +161,12 @@ class _Words:
         return True
 
     def expect(self, word: str) -> None:
-        """Consume ``word``; raise InvalidRequest if another word comes next."""
+        """Consume ``word``; raise InvalidRequest if it is not the next word."""
         if not self.take(word):
             self._fail(word)
 
     def name(self) -> str:
-        """Consume the next word and return it, without backticks; raise InvalidRequest for a string or at the end."""
+        """Consume a name, and return it without backticks; raise InvalidRequest if a string or the end comes next."""
         token = self._peek()
         if token is None or token.token_type == TokenType.STRING or not token.text.strip():
             self._fail("a name")

@@ -41,7 +41,7 @@ class Compactor:
         self._running: threading.Thread | None = None
 
     def look(self) -> None:
-        """Start a thread that counts the table's files, and merges small ones if there are many.
+        """Start a thread that counts the table's files, and merges the small files if the table has many files.
 
         Does nothing if the thread of an earlier call is still running.
         """

@@ -1,8 +1,8 @@
 """Evaluates SQL conditions on rows that are not stored yet: CHECK constraints, and the conditions of injected faults.
 
-sqlglot translates the Databricks SQL, and DuckDB evaluates it. A row violates a constraint if the condition is
-false or NULL for the row, as in Delta; in standard SQL, NULL violates nothing. What the service does with CHECK
-constraints is not documented.
+sqlglot translates the Databricks SQL, and DuckDB evaluates it. As in Delta, a row violates a constraint if the
+condition is false or NULL for the row; in standard SQL, a condition that is NULL is not a violation. Databricks does
+not document how the service treats CHECK constraints.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHOWN = 200
 
 
 class ConditionError(ValueError):
-    """The text is not a condition, or the condition cannot be evaluated on these columns."""
+    """The text is not a SQL condition, or the condition cannot be evaluated on the columns of the rows."""
 
 
 class Conditions:
@@ -49,7 +49,7 @@ class Conditions:
     def refuse_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> None:
         """Raise RefusedRecordError if a row violates a constraint.
 
-        The error names the first constraint that is violated, and the first row that violates it. A constraint that
+        The error contains the first violated constraint, and the first row that violates it. A constraint that
         the engine cannot evaluate is skipped here; the Delta writer enforces it at the commit.
         """
         for check in checks:

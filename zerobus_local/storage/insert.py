@@ -1,4 +1,4 @@
-"""Inserts the rows of one request to the REST insert API."""
+"""Stores the rows of one REST insert request."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["insert_json_rows"]
 def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout: float = 60.0) -> int:
     """Store all ``rows`` (parsed JSON objects) or none, wait for the commit, and return the commit's version.
 
-    Raises InvalidRequest if there are too many rows, or if a row does not fit the table; UnknownTable if the table was
-    just dropped; the error of a commit that fails; and TimeoutError if the commit takes longer than ``timeout``
-    seconds. After a TimeoutError it is unknown whether the rows will be stored.
+    Raises InvalidRequest if there are too many rows, or if a row does not fit the table. Raises UnknownTable if the
+    table was just dropped. If the commit fails, raises the commit's error. Raises TimeoutError if the commit takes
+    longer than ``timeout`` seconds; then it is unknown whether the rows will be stored.
     """
     if len(rows) > MAX_RECORDS:
         raise InvalidRequest(f"{len(rows)} rows; a request can have at most {MAX_RECORDS}")

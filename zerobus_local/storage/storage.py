@@ -1,8 +1,8 @@
 """Writes rows to Delta tables by group commit: one writer per table commits the rows of many streams together.
 
 ``Storage.append`` takes rows and a function ``done``, which is called once. If the rows were committed, ``done`` gets
-the version of the Delta commit, even if a step after the commit failed. Otherwise, none of the rows are in the table,
-and ``done`` gets the error.
+the version of the Delta commit, even if a step after the commit failed. Otherwise, ``done`` gets the error. If
+the error is UnknownOutcome, the rows may be in the table; after any other error, none of the rows are in the table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Storage:
 
     ``commit_delay`` is the maximum time, in seconds, for which the first rows of a commit wait for more rows.
     ``max_pending_bytes`` limits the size of all rows that wait for a commit, in all tables together. ``append`` blocks
-    while its rows would exceed this limit, which slows clients down, but takes rows of any size if none are waiting.
+    while its rows would exceed this limit; this slows the clients down. If no rows are waiting, ``append`` takes
+    rows of any size.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class Storage:
         """Queue rows that have the table's schema; ``done`` is called once, after their commit succeeded or failed.
 
         The writer's thread calls ``done``, which must not block. If the table was dropped, ``append`` itself calls
-        ``done`` at once, with UnknownTable. ``append`` blocks while too many bytes are waiting. Raises
-        StorageClosedError after ``close``.
+        ``done`` at once, with an UnknownTable error. ``append`` blocks while too many bytes are waiting. Raises
+        StorageClosedError if ``close`` was called.
         """
         self._budget.take(batch.nbytes)
         try:
@@ -67,9 +68,8 @@ class Storage:
     def append_and_wait(self, table: Table, batch: pa.RecordBatch, *, timeout: float) -> int:
         """Append rows, wait for their commit, and return the commit's version.
 
-        Raises the error of a commit that fails, and TimeoutError if the commit takes longer than ``timeout`` seconds.
-        After a TimeoutError it is unknown whether the rows will be stored. The time for which ``append`` blocks does
-        not count.
+        If the commit fails, raises the commit's error. Raises TimeoutError if the commit takes longer than ``timeout``
+        seconds, not counting the time for which ``append`` blocks; then it is unknown whether the rows will be stored.
         """
         finished = threading.Event()
         result: list[int | Exception] = []
@@ -124,6 +124,7 @@ class Storage:
 def _warm_up() -> None:
     """Make pyarrow import pandas now, if pandas is installed.
 
-    Otherwise, pyarrow would import pandas when it builds the first array of Python objects; this takes seconds.
+    Without this call, pyarrow would import pandas later, when it first builds an array from Python objects. The import
+    takes seconds.
     """
     pa.array([0])

@@ -1,4 +1,4 @@
-"""The thread that writes one Delta table, and the limit on the bytes that wait in all writers together."""
+"""The thread that writes one Delta table, and the limit on the bytes that wait in all of these threads together."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ class Budget:
         self._changed = threading.Condition()
 
     def take(self, nbytes: int) -> None:
-        """Reserve ``nbytes``; block until they fit into the limit."""
+        """Block until ``nbytes`` bytes fit into the limit, then reserve them."""
         with self._changed:
             while self._used and self._used + nbytes > self._limit:
                 self._changed.wait()
             self._used += nbytes
 
     def give(self, nbytes: int) -> None:
-        """Release ``nbytes`` that ``take`` has reserved."""
+        """Release ``nbytes`` bytes that ``take`` reserved."""
         with self._changed:
             self._used -= nbytes
             self._changed.notify_all()
 
 
 class TableWriter(threading.Thread):
-    """Collects appends for at most ``commit_delay`` seconds, then commits them together."""
+    """Collects rows for at most ``commit_delay`` seconds, then commits all of these rows together."""
 
     def __init__(self, table: Table, catalog: Catalog, *, commit_delay: float, budget: Budget) -> None:
         super().__init__(name=f"zerobus-local-writer {table.full_name}", daemon=True)
@@ -85,7 +85,7 @@ class TableWriter(threading.Thread):
         self._closing = False
 
     def put(self, append: Append) -> None:
-        """Queue rows for the next commit; raise StorageClosedError after ``close``."""
+        """Queue rows for the next commit; raise StorageClosedError if ``close`` was called."""
         with self._changed:
             if self._closing:
                 raise StorageClosedError(f"the writer of {self._table.full_name} is closed: the server is stopping")

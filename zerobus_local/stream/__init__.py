@@ -1,1 +1,1 @@
-"""The life of one stream: what was received, committed and acknowledged."""
+"""The life of one stream, from the requests that it receives to their acknowledgements."""

@@ -16,7 +16,7 @@ __all__ = ["AckQueue", "Stored"]
 class Stored:
     """A request whose rows were passed to the storage.
 
-    ``rows_so_far`` is the number of rows in the stream's requests up to and including this one.
+    ``rows_so_far`` is the number of rows in this request and in all earlier requests of the stream.
     """
 
     offset: int
@@ -56,11 +56,11 @@ class AckQueue:
         self._committed.append((due, request))
 
     def withhold(self) -> None:
-        """Record that requests which are committed from now on are never acknowledged."""
+        """Set ``is_withholding``: requests that are committed after this call are never acknowledged."""
         self.is_withholding = True
 
     def take_due(self, now: float) -> Stored | None:
-        """Remove all requests that can be acknowledged at ``now``, and return the last one; None if there are none.
+        """Remove all requests that are due for acknowledgement at ``now``; return the last one, or None if none is due.
 
         An acknowledgement of the last request covers all requests before it.
         """
@@ -71,7 +71,7 @@ class AckQueue:
 
     @property
     def next_due(self) -> float | None:
-        """The time at which the next acknowledgement is due; None if no committed request waits for one."""
+        """The time at which the next acknowledgement is due; None if no acknowledgement is scheduled."""
         return self._committed[0][0] if self._committed else None
 
     @property

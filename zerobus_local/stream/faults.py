@@ -1,4 +1,4 @@
-"""Triggers the faults of one stream."""
+"""Applies injected faults to one stream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StreamFaults:
         self._number = number
 
     def trigger(self, action: str, message: int, at: str | None = None) -> Rule | None:
-        """Return the rule that triggers at this message, and add the fault to the log; None if no rule triggers."""
+        """Return the rule for ``action`` that triggers at this message, or None; log the fault if a rule triggers."""
         if not self._faults.any:
             return None
         return self._faults.trigger(action, self._table, self._number, message, at)
@@ -34,13 +34,16 @@ class StreamFaults:
         return self._faults.any
 
     def peek(self, action: str, message: int) -> Rule | None:
-        """Return the rule that would trigger at this message, without triggering it; None if no rule would trigger."""
+        """Return the rule for ``action`` that would trigger at this message, or None; do not trigger the rule."""
         if not self._faults.any:
             return None
         return self._faults.peek(action, self._table, self._number, message)
 
     def break_off(self, message: int, at: str) -> None:
-        """Raise CutError or StatusError if a fault ends the stream at point ``at`` of this message."""
+        """Raise CutError or StatusError if a fault ends the stream at this message, at the point ``at``.
+
+        ``at`` is a step in the processing of the message, for example ``"after_commit"``.
+        """
         if not self._faults.any:
             return
         if self.trigger("cut", message, at):

@@ -22,7 +22,7 @@ _EAGER_BYTES: Final = 64 * 1024
 
 
 class Inbox(threading.Thread):
-    """Reads a gRPC request iterator into a queue of at most ``max_bytes`` (a larger message fits if it is alone).
+    """Reads a gRPC request iterator into a queue of at most ``max_bytes`` bytes; an empty queue takes any message.
 
     When the queue is full, the thread stops reading, and HTTP/2 flow control makes the client wait. ``changed`` is the
     only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of the
@@ -45,7 +45,7 @@ class Inbox(threading.Thread):
         self.broken: CutError | None = None
 
     def run(self) -> None:
-        """Read until the client has sent everything, the call ends, a fault cuts it, or ``stop`` is called."""
+        """Read until the client has sent all messages, the call ends, a fault cuts the call, or ``stop`` is called."""
         try:
             # Message 0 opens the stream. So the message that comes after message n has offset n.
             for message_number, message in enumerate(self._requests):
@@ -59,7 +59,10 @@ class Inbox(threading.Thread):
                 self.changed.notify_all()
 
     def _may_read(self, offset: int) -> bool:
-        """Apply the faults that trigger while the message with ``offset`` arrives; return whether to read it."""
+        """Apply the faults that trigger while a message arrives; return whether to read this message.
+
+        ``offset`` is the offset of the message.
+        """
         if self._faults is None:
             return True
         stop = self._faults.trigger("stop_reading", offset)
@@ -90,7 +93,7 @@ class Inbox(threading.Thread):
 
     @property
     def ended(self) -> bool:
-        """Whether no more messages will be read, and every message was taken. The caller must hold ``changed``."""
+        """Whether reading has ended and every message was taken. The caller must hold ``changed``."""
         return self._ended and not self._messages
 
     @property
@@ -102,8 +105,8 @@ class Inbox(threading.Thread):
     def take_at(self) -> float | None:
         """The time at which to take the messages; None if there are none.
 
-        If 64 KiB or more are waiting, or if no more messages can come, this is the time at which a message last arrived
-        in the empty queue. Otherwise it is 5 ms after that time, so that small messages are taken together. The caller
+        If 64 KiB or more are waiting, or if no more messages can come, this is the last time that a message arrived
+        while the queue was empty. Otherwise, this is 5 ms later, so that small messages are taken together. The caller
         must hold ``changed``.
         """
         if not self._messages:

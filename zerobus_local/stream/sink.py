@@ -25,7 +25,7 @@ _log = logging.getLogger("zerobus_local")
 
 
 class StreamSink:
-    """Checks and stores the rows of one stream, in the stream's thread; ``close`` it when the stream has ended."""
+    """Checks and stores the rows of one stream, in the stream's thread. Call ``close`` when the stream has ended."""
 
     def __init__(self, table: Table, storage: Storage, faults: StreamFaults, streams: Streams) -> None:
         self.table = table.full_name
@@ -60,7 +60,7 @@ class StreamSink:
             return None
 
     def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:
-        """Pass the rows to the storage, which calls ``done`` with the commit's version or an exception. Can block."""
+        """Pass the rows to the storage, which calls ``done`` with the commit's version or an exception; may block."""
         if self._faults.trigger("duplicate_commit", offset):
             self._storage.append(self._table, batch, lambda _outcome: None)
         self._storage.append(self._table, batch, done)

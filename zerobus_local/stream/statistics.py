@@ -49,7 +49,7 @@ class StreamStatistics:
 
 
 class StreamRecord:
-    """The changing counters behind a StreamStatistics; only the stream's thread writes them."""
+    """The counters of one stream; ``statistics`` returns a snapshot. Only the stream's thread changes the counters."""
 
     def __init__(self, **identity: Any) -> None:
         self.number: int = identity["number"]
@@ -80,7 +80,7 @@ class StreamRecord:
         self._latency = time.monotonic() - received_at
 
     def on_closed(self, error: str | None) -> None:
-        """Record that the stream has ended, with its error if there was one."""
+        """Record the end of the stream; ``error`` is None if the stream ended without an error."""
         self._closed_at = time.time()
         self._error = error
 
@@ -99,7 +99,7 @@ class StreamRecord:
 
 
 class Streams:
-    """The open streams, the last closed ones, and the last errors of streams and REST inserts. Thread-safe."""
+    """The open streams, the most recently closed ones, and the last errors of streams and REST inserts. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the fields below
@@ -108,14 +108,17 @@ class Streams:
         self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_CLOSED)
 
     def on_opened(self, **identity: Any) -> StreamRecord:
-        """Add a new stream; ``identity`` has the constant fields of its StreamStatistics, except ``opened_at``."""
+        """Add a new stream, and return its StreamRecord.
+
+        ``identity`` contains the fields of StreamStatistics that stay constant, except ``opened_at``.
+        """
         record = StreamRecord(**identity)
         with self._lock:
             self._open[identity["stream_id"]] = record
         return record
 
     def on_closed(self, stream_id: str, error: str | None) -> None:
-        """Record that the stream has ended, with its error if there was one."""
+        """Record the end of the stream; ``error`` is None if the stream ended without an error."""
         with self._lock:
             record = self._open.pop(stream_id, None)
             if record is not None:
@@ -128,7 +131,11 @@ class Streams:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 
     def statistics(self) -> tuple[StreamStatistics, ...]:
-        """Return snapshots of the open streams, oldest first, and then of closed streams, the last closed one first."""
+        """Return snapshots of the open streams and of the last closed streams.
+
+        The open streams come first, beginning with the oldest. Then come the closed streams, beginning with the
+        one that closed last.
+        """
         with self._lock:
             records = [*self._open.values(), *reversed(self._closed)]
         return tuple(record.statistics() for record in records)

@@ -1,4 +1,4 @@
-"""One stream from its first record to its last acknowledgement, in either protocol.
+"""One stream of EphemeralStream or Arrow Flight, from its first record to its last acknowledgement.
 
 The rules of a stream:
 
@@ -67,12 +67,13 @@ class StreamProtocol(Protocol):
     """The functions in which EphemeralStream and Arrow Flight differ."""
 
     def parse(self, message: bytes) -> Request:
-        """Return the request in a message; raise StatusError if the message is not a valid request."""
+        """Return the request that ``message`` contains; raise StatusError if the message is not a valid request."""
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
         """Return the rows of one or more requests, in order; ``records`` are the records of all these requests.
 
-        Raises RefusedRecordError if a row does not fit the table, with the row's index among the rows of all requests.
+        Raises RefusedRecordError if a row does not fit the table. The error contains the row's index, counted from the
+        first row of the first request.
         """
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
@@ -86,7 +87,7 @@ class StreamProtocol(Protocol):
 
 
 class ServedStream:
-    """One stream, which keeps the rules in the module's docstring.
+    """One stream. It follows the rules in the module's docstring.
 
     ``run`` yields the responses. It raises StatusError or CutError if the stream ends with an error.
     """
@@ -135,7 +136,7 @@ class ServedStream:
             self._inbox.changed.notify_all()
 
     def run(self) -> Iterator[bytes]:
-        """Yield ACKs and close signals until all requests are acknowledged and no more can come, or the call ends."""
+        """Yield ACKs and close signals until the call ends, or until the last request is acknowledged."""
         while True:
             self._settle()
             self._keep_time()
@@ -165,8 +166,8 @@ class ServedStream:
                 request = self._protocol.parse(message)
                 if request.offset != self._next_offset:
                     raise invalid_error(
-                        f"offset {request.offset} is not the next offset, which is {self._next_offset}: offsets of "
-                        "a stream start at 0 and increase by one",
+                        f"the request has offset {request.offset}, but the next offset is {self._next_offset}: "
+                        "offsets of a stream start at 0 and increase by one",
                         error_code=NOT_NEXT_OFFSET,
                     )
                 self._faults.break_off(request.offset, "before_commit")
@@ -252,7 +253,7 @@ class ServedStream:
                 self._acks.acknowledge_at(now + self._limits.ack_delay + delay, request)
         if commit_error is not None:
             code = next((code for kind, code in _COMMIT_ERRORS if isinstance(commit_error, kind)), _UNKNOWN_ERROR)
-            raise StatusError(code, f"rows could not be stored in {self._sink.table}: {commit_error}")
+            raise StatusError(code, f"storing rows in {self._sink.table} failed: {commit_error}")
 
     # time
 
@@ -270,9 +271,9 @@ class ServedStream:
             )
 
     def _announce_close(self, offset: int) -> None:
-        """Apply a ``close_signal`` fault that triggers at ``offset``.
+        """If a ``close_signal`` fault triggers at ``offset``, ask the client to close the stream.
 
-        The client is asked at once to close the stream, and the stream ends after the ``seconds`` of the fault.
+        The stream itself ends after the ``seconds`` of the fault.
         """
         rule = self._faults.trigger("close_signal", offset)
         if rule:
@@ -280,7 +281,10 @@ class ServedStream:
             self._ends_at = self._signal_at + rule.seconds
 
     def _life(self) -> tuple[float | None, float | None]:
-        """Return when the stream ends, and when to ask the client to close it; both None if there is no maximum age."""
+        """Return the time at which the stream ends, and the time at which to ask the client to close it.
+
+        Both times are None if there is no maximum age.
+        """
         life = self._limits.max_stream_life
         if life is None:
             return None, None
