@@ -44,8 +44,8 @@ class Feed:
     async def fill(self) -> None:
         """Put all items of the source into the queue, waiting while the queue is full.
 
-        If the source raises an exception, ``items`` raises the same exception in the thread, after the items that came
-        before the exception. A source that is not read to its end is closed.
+        If the source raises an exception, ``items`` yields the items that are still in the queue, and then raises
+        the same exception in the thread. A source that is not read to its end is closed.
         """
         iterator = aiter(self._source)
         try:

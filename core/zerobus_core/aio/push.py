@@ -32,13 +32,13 @@ async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
 ) -> Receipt:
     """Deliver all of ``records`` to ``table`` without blocking the event loop; return once every row is durable.
 
-    ``records`` is an async iterable, or anything that ``ingest`` takes. The event loop reads an async iterable a
-    bounded number of rows ahead of the delivery, and closes the iterable at the end. A synchronous iterable is read in
-    the delivery's thread. ``on_progress`` and the methods of ``checkpoint`` are called on the loop's thread, and can be
-    async functions. A checkpoint file is written in the delivery's thread.
+    ``records`` is an async iterable, or anything that ``ingest`` takes. The event loop reads an async iterable ahead of
+    the delivery, but only by a bounded number of rows, and closes the iterable at the end. A synchronous iterable is
+    read in the delivery's thread. ``on_progress`` and the methods of ``checkpoint`` are called on the loop's thread,
+    and can be async functions. A checkpoint file is written in the delivery's thread.
 
-    Cancelling the call stops the delivery: within a second no more rows are sent, acknowledged rows are in the
-    checkpoint, and CancelledError is raised. Raises the same errors as ``ingest``.
+    Cancelling the call stops the delivery within a second: no more rows are sent, the rows acknowledged so far are in
+    the checkpoint, and CancelledError is raised. Raises the same errors as ``ingest``.
     """
 
     stop = None if stop is None else stop_argument(stop)

@@ -23,13 +23,13 @@ _LOOK_EVERY = 0.1
 
 @contextmanager
 def async_records(function: Callable[[], Any]) -> Generator[Any]:
-    """Return a context manager that yields the records of ``function``, in a form that ``ingest`` accepts.
+    """Return a context manager that yields the records from ``function``, in a form that ``ingest`` accepts.
 
-    ``function``, which can be an async function or an async generator, is called in this thread. If it returns an
+    ``function``, which can be an async function or an async generator, is called in this thread. If the result is
     awaitable, an event loop awaits it. If the records are an async iterable, the same event loop reads them. The loop
-    runs in a thread of its own, with the caller's context variables. The loop reads a bounded number of rows ahead of
-    the delivery. Signals can interrupt the wait for rows. When the ``with`` block ends, async code that is still
-    running is cancelled.
+    runs in a thread of its own, with the caller's context variables. The loop reads ahead of the delivery, but only by
+    a bounded number of rows. Signals can interrupt the wait for rows. When the ``with`` block ends, async code that is
+    still running is cancelled.
     """
     loop = asyncio.new_event_loop()
     stop = threading.Event()

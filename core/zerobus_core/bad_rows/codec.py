@@ -178,7 +178,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def from_wire(record: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Convert a result of ``Encoder.decode`` to values that a user could pass; keep only the names in ``fields``."""
+    """Convert a result of ``Encoder.decode`` to values that a user could pass.
+
+    Names for which ``fields`` contains no field are removed.
+    """
     kinds = {field.name: field.type for field in fields}
     return {name: _unwired(value, kinds[name]) for name, value in record.items() if name in kinds}
 

@@ -52,10 +52,11 @@ class DeadLetterFile:
     """Collects the bad rows of one delivery and writes them to a ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
 
     ``uri`` is a path or any fsspec URI. ``leave_out`` contains the names of the columns that the delivery itself fills;
-    these columns are left out of refused rows. ``locate`` takes a row number and returns where the row is in its
-    source, such as file and line. The file is written only if there are dead letters. Raises ConfigurationError if the
-    file cannot be written or is not a dead-letter file, TransportError if the storage fails, and RecordError if a file
-    that cannot be appended to (Parquet, or any file that is not local) would grow beyond about 64 MiB.
+    a dead letter of a refused row does not contain these columns. ``locate`` takes a row number and returns where the
+    row is in its source, such as file and line. The file is written only if there are dead letters. Raises
+    ConfigurationError if the file cannot be written or is not a dead-letter file, TransportError if the storage fails,
+    and RecordError if a file that cannot be appended to (Parquet, or any file that is not local) would grow beyond
+    about 64 MiB.
     """
 
     def __init__(

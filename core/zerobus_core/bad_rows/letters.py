@@ -1,4 +1,4 @@
-"""Reads dead-letter files: the tables that they are for, and the rows in a form that can be sent again."""
+"""Reads dead-letter files; returns the names of their tables, or their rows in a form that can be sent again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["letter_rows", "letters_of", "tables_of_letters"]
 
 
 def tables_of_letters(uri: str) -> list[str]:
-    """Return the tables that the file has dead letters for, in alphabetical order.
+    """Return the names of all tables for which the file contains dead letters, in alphabetical order.
 
     Raises the same errors as ``letter_rows``.
     """

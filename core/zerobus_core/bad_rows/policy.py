@@ -78,11 +78,11 @@ class BadRowPolicy:
 
     @property
     def are_too_many_refused(self) -> bool:
-        """Whether so many refused rows have been found that the search for more rows can stop."""
+        """Whether the search for refused rows can stop because enough of them have been found."""
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:
-        """Add a row that does not fit the schema; can be called only if ``are_allowed``."""
+        """Add a row that does not fit the schema; must be called only if ``are_allowed`` is True."""
         assert self._letters is not None
         self._letters.add(bad)
         self.unfit += 1

@@ -1,4 +1,4 @@
-"""Checkpoints, which record the rows that the next attempt can skip: their content, and how and when they are saved."""
+"""Defines, loads and saves checkpoints. A checkpoint records which rows the next attempt can skip."""
 
 from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, bounded
 from .digest import DigestForm, RowDigests, Segment

@@ -71,8 +71,7 @@ class Remains:
 class InvalidCheckpointError(ValueError):
     """A text is not a checkpoint that this release can read; the message says why.
 
-    ``remains`` holds the facts that can be read from the text all the same. If one of these facts
-    cannot be read, ``remains`` is None.
+    ``remains`` is a Remains object if all of its facts can be read from the text; otherwise it is None.
     """
 
     def __init__(self, message: str, *, remains: Remains | None = None) -> None:
@@ -299,7 +298,7 @@ def _counts(plain: object) -> Counts:
         or not names - {"rows_filtered"} <= set(plain) <= names
         or not all(map(_is_count, plain.values()))
     ):
-        raise InvalidCheckpointError(f"counts are {plain!r}, but must be a whole number for each of {sorted(names)}")
+        raise InvalidCheckpointError(f"counts are {plain!r}, but need a whole number for each of {sorted(names)}")
     return Counts(**plain)
 
 

@@ -81,7 +81,7 @@ class RowDigests:
         self._sums: dict[int, int] = {0: 0}  # for each position: the sum of the digests of all rows before it
 
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
-        """Add consecutive rows: ``rows`` is their number, ``first_row`` the position of the first one.
+        """Add consecutive rows: ``rows`` is their number, and ``first_row`` is the position of the first one.
 
         If ``first_row`` does not follow the last added row, the rows between the two are treated as left out. A block
         in which a row was left out adds nothing to a digest.
@@ -104,7 +104,8 @@ class RowDigests:
     def segment(self, start: int, stop: int) -> Segment | None:
         """Return the part of ``start <= row < stop`` that has a known digest, as a segment; None if there is none.
 
-        The segment ends at ``stop`` if the sum of digests there is known, otherwise at the last earlier block boundary.
+        If the sum of digests at ``stop`` is known, the segment ends at ``stop``. Otherwise, the segment ends at the
+        last block boundary before ``stop``.
         """
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
@@ -114,7 +115,7 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Discard the sums at those positions inside durable ranges where no later segment can start or end.
+        """Of the sums at positions inside durable ranges, discard those that no later segment can use.
 
         ``durable`` must include all rows that it included in the previous call.
         """

@@ -40,7 +40,7 @@ _MOST_GROWTH = 64.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsKept:
-    """The fields of a checkpoint that describe rows; see ``Checkpoint``."""
+    """The fields that describe rows in a checkpoint; see ``Checkpoint``."""
 
     durable: RowRanges = field(default_factory=RowRanges)
     digest: RowsDigest | None = None
@@ -111,7 +111,7 @@ class CheckpointKeeper:
         return self._store is not None and now - self.saved_at >= self._pause
 
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
-        """Return how many rows to reserve after a batch; at least ``rows``, the number of rows of this batch.
+        """Return how many rows to reserve after a batch of ``rows`` rows; the result is at least ``rows``.
 
         A saved checkpoint reserves rows by recording that they may have been sent; only reserved rows are sent. A
         reservation should last longer than the pause between two saves. If the last reservation lasted less than one
@@ -139,7 +139,7 @@ class CheckpointKeeper:
             self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
-        """Return for how many more seconds a newer attempt may overwrite the checkpoint saved at ``saved_at``.
+        """Return the seconds for which a newer attempt may still overwrite the checkpoint saved at ``saved_at``.
 
         A newer attempt that read the store before that save does not know of the saved checkpoint. The newer attempt
         needs about as long as this attempt to load and save: milliseconds with a file. Returns 0.0 once that time is

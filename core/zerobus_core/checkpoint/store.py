@@ -40,9 +40,9 @@ class CheckpointStore(Protocol):
     that still runs, and has started the retry of this task. Before each ``save``, an attempt calls ``load`` to find out
     whether a newer attempt has saved a checkpoint.
 
-    A store can have the attribute ``save_interval``: the seconds between two regular saves while a delivery runs (1.0
-    if it is missing). If saves take long, the time between them is longer. The attribute is read again after each save.
-    After a crash, rows acknowledged since the last save are sent again.
+    A store can have the attribute ``save_interval``: the seconds between two regular saves while a delivery runs.
+    Without this attribute, the time is 1.0 s. If saves take long, the time between them is longer. The attribute is
+    read again after each save. After a crash, rows acknowledged since the last save are sent again.
     """
 
     @property

@@ -27,7 +27,7 @@ def checkpoint() -> None:
 @click.argument("uri")
 @framed
 def show(uri: str) -> None:
-    """Print what the checkpoint at URI says: the durable rows, the table, the source, and when it was written."""
+    """Print the content of the checkpoint at URI: table, source, time of writing and durable rows."""
     from ..checkpoint import FileCheckpointStore, InvalidCheckpointError
     from ..ranges import END
     from ..storage.uris import shown_uri

@@ -44,7 +44,7 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @framed
 def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -> None:
-    """Print how many dead letters the file at URI holds for each table and reason, and the first rows of the file."""
+    """Print a summary of the dead-letter file at URI: its first rows, and the number of rows per table and reason."""
     from ..bad_rows import letters_of
 
     found = letters_of(uri, table)

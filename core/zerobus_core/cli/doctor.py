@@ -29,9 +29,10 @@ _MARKS = {
 @connection_options
 @framed
 def doctor(as_json: bool, **given: Any) -> None:
-    """Check what a delivery needs: environment, network and sign-in; with TABLE also its schema, grants and a stream.
+    """Check what a delivery needs: environment, network and sign-in.
 
-    No row is written and no secret is shown. The exit code is that of the first step that failed.
+    If TABLE is passed, its schema, the grants and the opening of a stream are also checked. No row is written and no
+    secret is shown. The exit code is that of the first step that failed.
     """
     from ..doctor import diagnose
 

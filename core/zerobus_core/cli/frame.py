@@ -1,6 +1,6 @@
 """Shared by all commands: the workspace, the logs, and the exit code for each error.
 
-Exit codes, taken from the BSD sysexits if they have a fitting one:
+Exit codes (the BSD sysexits codes are used where one of them fits):
 
 ====  ==========================================================================================================
 0     success; after ``push``, every row is durable or in the dead-letter file

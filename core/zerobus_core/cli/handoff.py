@@ -135,13 +135,13 @@ def rewind(to: str, **given: Any) -> None:
     "--slice", "slice_id", metavar="SLICE", help="Release only a file or lease of this slice, which must still be open."
 )
 def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
-    """Leave out one version of a file (--file), or end the lease of the run that holds the open slice (--lease).
+    """Exclude one version of a file from delivery (--file), or end the lease on the open slice (--lease).
 
-    Leave a file out if it is damaged, or if it has changed since it was delivered.
+    Exclude a file if it is damaged, or if it has changed since it was delivered.
     """
     if lease == (file is not None):
         raise ConfigurationError(
-            "pass either --file, which leaves out a file, or --lease, which ends the lease, but not both"
+            "pass either --file, which excludes a file, or --lease, which ends the lease, but not both"
         )
     if file is None:
         question = (

@@ -21,7 +21,10 @@ _LINE_EVERY = 10.0
 
 @contextmanager
 def shown_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | None]:
-    """Show progress inside the ``with`` block, unless ``quiet``; yield the value for ``on_progress`` of ``ingest``."""
+    """Show progress inside the ``with`` block, unless ``quiet`` is set.
+
+    Yields the value to pass to ``ingest`` as ``on_progress``.
+    """
     if quiet:
         yield None
     elif sys.stderr is not None and sys.stderr.isatty():  # it is None if it was closed

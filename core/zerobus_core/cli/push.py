@@ -1,4 +1,4 @@
-"""``zerobus-ingest push``, which delivers all rows of a source, or after a failure those that are still missing."""
+"""``zerobus-ingest push``, which delivers all rows of a source or, after a failure, the rows that are still missing."""
 
 from __future__ import annotations
 

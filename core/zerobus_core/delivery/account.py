@@ -92,8 +92,8 @@ class Account:
     def left_out(self) -> RowRanges:
         """The rows that the source must leave out.
 
-        These are all durable rows. But if a digest is needed to compare the durable rows, the source must yield them,
-        and ``left_out`` is empty.
+        If no digest is needed, ``left_out`` contains all durable rows. If a digest is needed to check that the durable
+        rows have not changed, the source must yield these rows, and ``left_out`` is empty.
         """
         return RowRanges() if self.past.digest else self.past.skip
 
@@ -183,7 +183,7 @@ class Account:
     def announce(self, stop_row: int) -> None:
         """Announce the rows before ``stop_row``: the next checkpoint will say that these rows may have been sent.
 
-        Sending these rows is not allowed until ``confirm``.
+        Sending these rows is not allowed until ``confirm`` is called.
         """
         self._announced = max(self._announced, stop_row)
 
@@ -209,7 +209,7 @@ class Account:
         self.confirm()
 
     def withdraw_reservation(self) -> None:
-        """Forbid sending any row until the next ``confirm`` or ``reserve``."""
+        """Forbid sending any row until ``confirm`` or ``reserve`` is called."""
         self._reserved = 0
 
     @property
@@ -244,7 +244,7 @@ class Account:
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
-        """Return the fields of the next checkpoint that describe rows; set ``is_end`` if no more rows will be sent."""
+        """Return the fields that describe rows in the next checkpoint; set ``is_end`` if no more rows will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
         reached = self._ledger.reached_row if is_end or self._announced == END else self._announced

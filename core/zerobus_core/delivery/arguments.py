@@ -32,7 +32,11 @@ __all__ = [
 
 
 def workspace_argument(value: Any) -> Workspace:
-    """Return ``value`` if it is a Workspace, or the Workspace in its attribute ``workspace`` (as in LocalZerobus)."""
+    """Return ``value`` if it is a Workspace.
+
+    If ``value`` is another object with a Workspace in its attribute ``workspace``, such as a LocalZerobus, return that
+    Workspace.
+    """
     if isinstance(value, Workspace):
         return value
     inner = None if isinstance(value, type) else getattr(value, "workspace", None)

@@ -40,9 +40,9 @@ class Checkpointing:
             account.reserve()
 
     def take_over(self) -> None:
-        """Replace the checkpoint of an earlier attempt with one of this attempt, so that an older attempt stops.
+        """Replace the checkpoint of an older attempt with one of this attempt, so that the older attempt stops.
 
-        Does nothing if no earlier attempt has left a checkpoint.
+        Does nothing if no checkpoint was found, or if the checkpoint does not say which attempt wrote it.
         """
         if self._keeper.past.attempt is not None:
             self.save()
@@ -72,9 +72,10 @@ class Checkpointing:
             self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
-        """Save the account if a save is due or if more rows count as resent; return whether sending is allowed.
+        """Save the account if necessary, and return whether sending is allowed.
 
-        ``now`` is a reading of the keeper's clock.
+        A save is necessary if it is due, or if more rows count as resent than in the last checkpoint. ``now`` is a
+        reading of the keeper's clock.
         """
         is_due = self._keeper.is_due(now)
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept

@@ -217,9 +217,9 @@ class Delivery:
             raise error from bad.__cause__
 
     def _placed(self, error: RecordError) -> RecordError:
-        """Return ``error``, with the place of each bad row in its file added to the text.
+        """Return an error whose text is that of ``error`` with the place of each bad row added, such as "line 3".
 
-        A place is, for example, "line 3". If the source knows none of the places, the error is returned unchanged.
+        If the source knows none of the places, ``error`` is returned unchanged.
         """
         places = {field.row: self._place(field.row) for field in error.fields} if self._place else {}
         if not any(places.values()):

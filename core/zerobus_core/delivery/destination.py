@@ -102,7 +102,7 @@ class Controls:
     """The same moment as a date and time."""
 
     def deadline(self, options: IngestOptions) -> float:
-        """Return when the delivery must have ended, as a reading of ``time.monotonic``.
+        """Return the time by which the delivery must end, as a reading of ``time.monotonic``.
 
         The result is infinite if there is no timeout.
         """

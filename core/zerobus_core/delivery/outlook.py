@@ -1,4 +1,4 @@
-"""Texts for a failed attempt: which rows the next attempt sends, and a note for exceptions that are not our errors."""
+"""Texts for a failed attempt: which rows the next attempt sends, and notes for exceptions that other code raised."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def note_for(table: str, counts: Counts, following: str) -> str:
 
 @contextmanager
 def noting_that_nothing_was_sent(table: str) -> Generator[None]:
-    """Add the note "no row was sent" to an exception from the ``with`` block, unless it is a ZerobusIngestError.
+    """Add the note "no row was sent" to an exception raised in the ``with`` block, unless it is a ZerobusIngestError.
 
     The ``with`` block runs before a delivery exists. For example, a source may fail to yield its first row.
     """

@@ -56,7 +56,7 @@ class _Instruments:
 
 
 def _instruments() -> _Instruments | None:
-    """Return the instruments; None if OpenTelemetry is not installed or not set up in the process.
+    """Return the tracer and metric instruments; None if OpenTelemetry is not installed or not set up in the process.
 
     OpenTelemetry is treated as set up if the process has imported it, or if an environment variable selects a provider.
     Otherwise this function does not import OpenTelemetry, which saves time.

@@ -1,4 +1,4 @@
-"""Encodes rows as protobuf messages, JSON objects or Arrow records. Errors name the row, the field and the reason."""
+"""Encodes rows as protobuf messages, JSON objects or Arrow records. Errors say which row and field failed, and why."""
 
 from .select import encoder_for
 

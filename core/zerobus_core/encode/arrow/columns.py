@@ -60,7 +60,7 @@ class ColumnCasts:
         self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
-        """Return a dict of arrays by column name, and a dict of bad fields by row position.
+        """Return a dict that maps column names to arrays, and a dict that maps positions of bad rows to bad fields.
 
         Every column of the table, except those that the delivery fills, gets an array with a value for every row. The
         values of bad rows have no meaning. With ``is_strict``, the search in a column ends after about MAX_BAD_FIELDS

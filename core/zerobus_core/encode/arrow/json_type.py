@@ -103,14 +103,17 @@ def _variant(kind: DataType) -> Convert:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type inside a dictionary, run-end encoded or extension type; return any other type unchanged."""
+    """Return the type of the values that a dictionary, run-end encoded or extension type encodes.
+
+    Any other type is returned unchanged.
+    """
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain_type(kind.value_type)
     return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def unsupported_in_union(field: pa.Field) -> str | None:
-    """Return the name of an unsupported type in a union of the field; None if the field has no unsupported type.
+    """Return the name of a type that a union in the field contains but must not contain; None if there is none.
 
     The name is "JSON", "a map" or "a VARIANT". A value of a union does not show which member type it has, so JSON, map
     and VARIANT values in a union would not be converted.

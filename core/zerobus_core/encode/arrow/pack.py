@@ -47,7 +47,7 @@ _NEEDS_WALK = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticErro
 
 
 class Packer(Protocol):
-    """Makes batches from columns that have the types of ``values.arrow_types.working_type``."""
+    """Makes batches from columns whose types are those that ``values.arrow_types.working_type`` returns."""
 
     record_format: RecordFormat
     descriptor: bytes | None
@@ -134,7 +134,7 @@ def _is_final(kind: DataType) -> bool:
 
 
 def _wired_members(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Convert Python values to their wire form (days, microseconds, text); nulls are left out."""
+    """Convert Python values to their wire form (days, microseconds, text); leave out fields that are null."""
     return {
         field.name: _wired(values[field.name], field.type) for field in fields if values.get(field.name) is not None
     }
