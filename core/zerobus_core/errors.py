@@ -32,7 +32,7 @@ The last three errors have no heading. SourceChangedError and IngestInterruptedE
 DeliverySupersededError needs no action at all: the newer attempt has taken over.
 
 ``retryable`` is a property of the class. It is True if another attempt with the same input can succeed. Adapters use
-this property to decide about a retry, unless the user sets another rule (in Airflow: ``retry_permanent_errors`` or a
+this property to decide whether to retry, unless the user sets another rule (in Airflow: ``retry_permanent_errors`` or a
 retry policy).
 """
 
@@ -88,7 +88,7 @@ class Counts:
 
     @property
     def rows_not_durable(self) -> int:
-        """The number of rows that were read, but not acknowledged, skipped as durable, dead-lettered or filtered."""
+        """The number of rows that were read, minus those that were acknowledged, skipped, dead-lettered or filtered."""
         settled = self.rows_acked + self.rows_skipped + self.rows_dead_lettered + self.rows_filtered
         return self.rows_read - settled
 
@@ -121,11 +121,11 @@ class ZerobusIngestError(Exception):
 
     ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
     holds the numbers of rows at the time of the error. ``next_attempt`` is a clause that says whether another attempt
-    sends the durable rows again; it is empty if no row is durable. If the error ended the run of a handoff,
-    ``delivered`` is the receipt (as a dict) of what the run had delivered, or None if it had delivered nothing.
+    sends the durable rows again; it is empty if no row is durable. If a handoff's run had delivered slices before the
+    error ended it, ``delivered`` is the receipt for these slices, as a dict. Otherwise, ``delivered`` is None.
 
-    ``redelivered_slice`` is the id of the handoff's slice that was being sent again when the error was raised, or None.
-    If it is set, the rows that ``counts`` reports as acknowledged are in the table twice.
+    If a handoff was sending a slice again when the error was raised, ``redelivered_slice`` is the id of this slice, and
+    the rows that ``counts`` reports as acknowledged are in the table twice. Otherwise, ``redelivered_slice`` is None.
 
     A subclass must not require any argument but the message: unpickling calls the class with the message alone and then
     restores the attributes.
@@ -186,7 +186,7 @@ class ForeignError(Exception):
 
 @contextmanager
 def naming_table(table: str) -> Generator[None]:
-    """If the ``with`` block raises a ZerobusIngestError without a table, set the error's attribute ``table``.
+    """If the ``with`` block raises a ZerobusIngestError whose ``table`` is not set, set it to the argument ``table``.
 
     If the block raises RuntimeError because the process is ending and cannot start more threads, raise
     ConfigurationError instead.
@@ -284,7 +284,7 @@ class TransportError(ZerobusIngestError):
 
 
 class IngestTimeoutError(ZerobusIngestError):
-    """A time limit was exceeded, such as that for opening a stream, for an acknowledgement, or for the delivery."""
+    """A time limit was exceeded, such as the limit for opening a stream, for an acknowledgement or for the delivery."""
 
     retryable = True
 

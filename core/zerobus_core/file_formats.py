@@ -19,7 +19,7 @@ _LINE_ENDS = "\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFormat:
-    """Options for reading CSV files; by default, files follow RFC 4180 and have a header line, in UTF-8.
+    """Options for reading CSV files; by default, files are in UTF-8, follow RFC 4180 and have a header line.
 
     In ``.tsv`` files, tabs separate the cells. An empty cell without quotes is NULL; ``""`` is the empty text. Blank
     lines are ignored, unless the file has a single column: a blank line is then a row with an empty cell. If an option
@@ -50,15 +50,15 @@ class CsvFormat:
     """Further words for NULL in all columns. NA, N/A, NULL and null always mean NULL, except in STRING, VARCHAR,
     CHAR, BINARY and VARIANT columns."""
     true_values: tuple[str, ...] = ()
-    """Further words for true in BOOLEAN columns. There the words true and false, in upper or lower case, are always
-    valid."""
+    """Further words for true in BOOLEAN columns. In these columns, the words true and false are always valid, in upper
+    or lower case."""
     false_values: tuple[str, ...] = ()
     """Further words for false in BOOLEAN columns."""
     decimal_char: str = "."
     """The character between the whole part and the fraction of a number: ``.`` or ``,``."""
     thousands_char: str | None = None
     """The character between groups of three digits in the whole part of a number, such as ``.``, ``,``, ``'`` or a
-    blank; numbers can leave it out."""
+    blank; a number can be written without it."""
     date_format: str | None = None
     """The format of DATE columns for ``datetime.strptime``, such as ``%d.%m.%Y``; None for ISO 8601."""
     timestamp_format: str | None = None
@@ -81,7 +81,7 @@ class CsvFormat:
             self._check_time_format(name)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that change a cell's content, for the source's fingerprint.
+        """Return the settings that affect the content of cells; the source's fingerprint includes these settings.
 
         ``delimiter`` and ``null_values`` are always included, other settings only if they differ from their defaults,
         so that fingerprints from older releases stay valid.
@@ -104,7 +104,7 @@ class CsvFormat:
     def _check_signs(self) -> None:
         if self.quote_char is None and self.escape_char is not None:
             raise self._error(
-                "escape_char", "None if quote_char is None, because an escape character works only inside quotes"
+                "escape_char", "None if quote_char is None (an escape character works only inside quotes)"
             )
         if self.escape_char is not None and self.escape_char == self.quote_char:
             object.__setattr__(self, "escape_char", None)  # which is what RFC 4180 says
@@ -165,9 +165,9 @@ class JsonFormat:
         _check_encoding(self)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that change a value's content, for the source's fingerprint.
+        """Return the settings that affect the content of values; the source's fingerprint includes these settings.
 
-        They are empty by default, so that fingerprints from older releases stay valid.
+        The result is empty if ``encoding`` has its default, so that fingerprints from older releases stay valid.
         """
         return {} if self.encoding == "utf-8" else {"encoding": self.encoding}
 

@@ -36,8 +36,8 @@ def type_of_filled(kind: str) -> DataType:
 class Run:
     """The values of the filled columns in ``rows`` consecutive rows.
 
-    ``constants`` has the columns whose value is the same in all of these rows: it maps a column's name to its wire
-    value. ``numbers`` has the columns whose value increases by one from row to row: it maps a column's name to its
+    ``constants`` contains the columns whose value is the same in all of these rows: it maps a column's name to its wire
+    value. ``numbers`` contains the columns whose value increases by one from row to row: it maps a column's name to its
     value in the first of these rows.
     """
 
@@ -116,7 +116,7 @@ class FilledColumns:
         return Run(origin.rows, constants, numbers)
 
     def values(self, first_row: int, rows: int) -> list[dict[str, Any]]:
-        """Return one dict per row: the values that ``runs`` yields for this row."""
+        """Return one dict per row, which contains the values that ``runs`` yields for this row."""
         return [
             {**run.constants, **{name: number + index for name, number in run.numbers.items()}}
             for run in self.runs(first_row, rows)
@@ -124,7 +124,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """Return one JSON text per row: the values that ``runs`` yields, as members of an object without the braces."""
+        """Return, for each row, the values that ``runs`` yields, as the text of a JSON object without its braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]

@@ -74,7 +74,7 @@ def shown_name(name: object) -> str:
 
 
 def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
-    """Return advice about a name that is not in ``columns``; return an empty text if there is no advice."""
+    """Return advice about a name that is not in ``columns``; return an empty string if there is no advice."""
     if not name.strip():
         return (
             f", a column without a name, for example from a delimiter at the end of the header or from pandas' index: "

@@ -1,8 +1,8 @@
 """Handoffs: deliver only what is new since the last run.
 
 ``hand_over`` is the entry point. The module ``state`` defines what a handoff remembers between runs, and the rules by
-which this state changes; ``handoff`` runs a handoff; ``files``, ``rows`` and ``items`` find what is new in a folder, in
-a query and in an API.
+which this state changes; ``handoff`` runs a handoff; ``files`` finds the new files in a folder, ``rows`` finds the new
+rows of a query, and ``items`` finds the new items of an API.
 """
 
 from .files import NewFiles

@@ -1,6 +1,6 @@
 """Converts the state of a handoff to a JSON document and back, without I/O.
 
-A document that is damaged, has another version, or is not a state raises HandoffStateError; nothing is repaired.
+HandoffStateError is raised for a document that is damaged, has another version, or is not a state; nothing is repaired.
 """
 
 from __future__ import annotations

@@ -386,7 +386,7 @@ def test_a_lost_or_damaged_state_is_never_taken_for_a_new_one(landing: Landing) 
     entries = ledger.read_bytes()
     refused(landing, lambda: ledger.write_bytes(entries[:-1]), "damaged")
     refused(landing, lambda: ledger.write_bytes(entries[:9] + b"\0" + entries[10:]), "damaged")
-    refused(landing, ledger.unlink, "is missing")
+    refused(landing, ledger.unlink, "was not found")
     ledger.write_bytes(entries)
     assert landing.run().rows_read == 0
 

@@ -19,8 +19,8 @@ def retype_nested(
     """Convert ``array`` to the type ``target``; both types must nest structs, maps and lists in the same way.
 
     The function ``leaf`` converts each innermost array that does not have its target type yet. For a VARIANT, ``leaf``
-    converts text to a struct. If ``leaf`` is None, these arrays are cast. Raises pyarrow.ArrowInvalid if a key of a map
-    is null.
+    converts text to a struct. If ``leaf`` is None, each of these innermost arrays is cast to its target type. Raises
+    pyarrow.ArrowInvalid if a key of a map is null.
     """
     if not _has_struct(target) and array.type.equals(target):
         return array

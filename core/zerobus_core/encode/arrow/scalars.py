@@ -188,7 +188,7 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
 def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
     """Return a function that casts whole numbers to the timestamp type ``kind``; return None if ``unit`` is ``ns``.
 
-    ``unit`` is the unit of the numbers, which count from 1970; see ``values.epochs``.
+    The numbers are times since the start of 1970, and ``unit`` is their unit; see ``values.epochs``.
     """
     if unit == "ns":
         return None
@@ -226,7 +226,7 @@ def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
 
 
 def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
-    """Return decimals as text without an exponent; raise ArrowInvalid if one has more digits than ``kind`` allows."""
+    """Return decimals as text without an exponent; raise ArrowInvalid if a decimal has too many digits for ``kind``."""
     if array.type.precision + kind.scale - array.type.scale > _MAX_DIGITS:
         # Arrow multiplies before it checks for overflow: 327 cast to DECIMAL(38, 38) would silently be a wrong number.
         array = array.cast(_WIDE)
@@ -239,7 +239,10 @@ def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
 
 
 def value_cast(kind: DataType, rules: ConversionRules) -> ArrayCast:
-    """Return a function that casts an array with the exact converter; it takes about a microsecond per value."""
+    """Return a function that casts an array by passing each value to the exact converter.
+
+    The function takes about a microsecond per value.
+    """
     convert_value = scalar_converter(kind, rules)
     is_null = null_test(kind, rules, nan_is_null=True)
     target = working_type(kind)

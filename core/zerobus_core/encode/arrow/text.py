@@ -1,8 +1,8 @@
 """Casts text, as in CSV files, to the types of a table's columns; used if ``parse_text`` is set.
 
-The rules are those of ``values.text``. Arrow's own casts accept some texts that the rules refuse; for these, this
-module raises UnfitArrayError. Arrow's own casts also refuse some texts that the rules accept. So a text that a cast
-refuses goes to the exact walk, which decides.
+The rules are those of ``values.text``. Arrow's own casts accept some strings that the rules refuse; for these strings,
+this module raises UnfitArrayError. Arrow's own casts also refuse some strings that the rules accept. So the exact walk
+decides about each string that a cast refuses.
 """
 
 from __future__ import annotations

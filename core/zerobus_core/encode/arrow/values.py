@@ -21,10 +21,10 @@ _NANOSECONDS = 1_000  # in a microsecond, the finest unit of Python's times
 def value_reader(array: pa.Array) -> Callable[[int], Any]:
     """Return a function that takes an index and returns the array's value at this index as a Python value.
 
-    The function raises ValueError or OverflowError for a value that pyarrow cannot give as an equal Python value. These
-    are, for example, times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, times of day with
-    nanoseconds, and invalid UTF-8. A time whose year is in this range in UTC, but not in its own time zone, is returned
-    in UTC (in columns of most types).
+    The function raises ValueError or OverflowError for a value that pyarrow cannot convert to an equal Python value.
+    Examples are times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, times of day with
+    nanoseconds, and invalid UTF-8. In columns of most types, a time whose year is in this range in UTC, but not in its
+    own time zone, is returned in UTC.
     """
     read = partial(_read, array)
     if _FINE_TIME not in _types_in(array.type):
@@ -53,7 +53,7 @@ def _read(array: pa.Array, index: int) -> Any:
 
 
 def _types_in(kind: pa.DataType) -> Iterator[pa.DataType]:
-    """Yield the type and all types inside of it."""
+    """Yield ``kind`` and all types that are nested in it."""
     yield kind
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         yield from _types_in(kind.value_type)
@@ -117,7 +117,8 @@ def has_map(kind: DataType) -> bool:
 def with_pairs(value: Any, kind: DataType) -> Any:
     """Return ``value`` with each MAP of Polars converted to a list of pairs; ``kind`` is the type of the column.
 
-    Polars stores a MAP as a list of structs with the fields ``key`` and ``value``. In Python, it is a list of dicts.
+    Polars stores a MAP as a list of structs with the fields ``key`` and ``value``. pyarrow converts this list to a
+    Python list of dicts.
     """
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}

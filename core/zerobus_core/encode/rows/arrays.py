@@ -72,7 +72,7 @@ class RowArrays:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-        """Return a batch of rows that are already wire values; missing members are nulls.
+        """Return a batch of rows that are already wire values; missing members become nulls.
 
         If a value does not fit, raises the error that ``pyarrow.array`` raises.
         """
@@ -194,8 +194,8 @@ def _unless_none(reshape: Reshape) -> Reshape:
 def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> tuple[frozenset[type], DirectArray]:
     """Return the types of values that need no converter, and a function that builds an array of such values.
 
-    The set of types is empty if every value needs a converter. The function returns None if the values cannot become
-    an array without a converter, although their types allow it.
+    The set of types is empty if every value needs a converter. The returned function returns None if the values cannot
+    become an array without a converter, although their types allow it.
     """
     kind = field.type
     if plain is not None:

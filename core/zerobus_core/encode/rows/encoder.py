@@ -124,8 +124,8 @@ class RowEncoder(ABC):
     def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
         """Yield pairs of a position and a result.
 
-        If the result is a list of records, the position is that of the first record's row. If the result is the
-        problems of a row, the position is that of this row.
+        A result is either a list of records or a RowProblems. The position of a list of records is the position of the
+        first record's row. The position of a RowProblems is the position of the row that has these problems.
         """
         start = 0
         while start < len(rows):
@@ -168,7 +168,7 @@ class RowEncoder(ABC):
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
         """Return ``records``; return None if one of them is too large.
 
-        Also set the number of rows of the next block: the larger these records are, the fewer rows that block has.
+        Also set the number of rows of the next block: the larger these records are, the fewer rows the next block has.
         """
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
@@ -183,7 +183,7 @@ class RowEncoder(ABC):
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Return the rows of a block; a name that differs from a column's name only in case is replaced by that name.
+        """Return the rows of a block; a column's name replaces each name that differs from it only in case.
 
         Return ``block`` itself if it has no unknown names, if a row is not a dict, or if two names in a row differ only
         in case.

@@ -125,7 +125,7 @@ def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _inside_of(kind: DataType) -> Callable[[Any], Any] | None:
-    """Return a function that puts the structs and maps in a value in the order that ``_ordered_of`` describes.
+    """Return a function that orders a value's struct members and map entries; see ``_ordered_of``.
 
     Return None if the type contains no struct and no map.
     """

@@ -31,7 +31,7 @@ _JSON_BLANKS = " \t\n\r"
 class ExactWalk:
     """Converts rows to wire values for one record format. An instance keeps no state of a row, so it can be shared.
 
-    ``reserved`` has the names of the columns that the delivery fills itself; rows must not contain them.
+    ``reserved`` contains the names of the columns that the delivery fills itself; rows must not contain them.
     """
 
     def __init__(
@@ -220,8 +220,8 @@ def _are_records(value: Any) -> bool:
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
     """Return ``value`` if it is text and ``noun`` is None; otherwise raise UnfitError.
 
-    If ``noun`` is given, text is refused, and the error says to pass ``noun`` instead, such as "a list". If
-    ``value`` is an UnfitValue, the source could not read it, and the error gives the source's reason.
+    If ``noun`` is given (for example "a list"), text is refused, and the error message says to pass ``noun`` instead.
+    If ``value`` is an UnfitValue, the source could not read the value, and the error gives the source's reason.
     """
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)
@@ -266,7 +266,7 @@ def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
 def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool) -> str | None:
     """Return the reason why a null inside an array or a map is refused; return None if the null is accepted.
 
-    ``what`` and ``holder`` are words of the reason, such as "an element" and "array".
+    The reason contains ``what``, such as "an element", and ``holder``, such as "array".
     """
     if not contains_null:
         return f"{what} of this {holder} cannot be null"

@@ -19,10 +19,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds_of(number: int, unit: str | None) -> int:
-    """Convert ``number`` to microseconds since 1970; ``unit`` is the unit of ``number``, which counts from 1970.
+    """Convert ``number`` from ``unit`` to microseconds; ``number`` is a time since the start of 1970.
 
-    If ``unit`` is None, the number is taken as microseconds; raises UnfitError if it more likely counts seconds or
-    milliseconds. If ``unit`` is ``ns``, raises UnfitError for a number that is not whole microseconds.
+    If ``unit`` is None, the number is taken as microseconds; raises UnfitError if the number more likely counts seconds
+    or milliseconds. If ``unit`` is ``ns``, raises UnfitError unless the time is a whole number of microseconds.
     """
     if unit is None:
         if DOUBTFUL[0] <= number < DOUBTFUL[1]:

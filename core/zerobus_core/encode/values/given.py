@@ -33,7 +33,7 @@ def unwrapped(value: Any) -> Any:
 def parsable(value: str, what: str, parse_text: bool) -> str:
     """Return the text ``value`` if ``parse_text`` is set; otherwise raise UnfitError.
 
-    The error says to pass ``what``, such as "a number", instead of text.
+    The error message says to pass ``what`` instead of text; ``what`` is, for example, "a number".
     """
     if not parse_text:
         raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")

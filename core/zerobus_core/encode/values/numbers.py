@@ -34,7 +34,7 @@ _ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
 
 
 def integer_converter(bits: int, *, parse_text: bool) -> Callable[[Any], int]:
-    """Return a converter to signed whole numbers; it refuses numbers that ``bits`` bits cannot hold."""
+    """Return a converter to signed whole numbers; it refuses numbers that do not fit in ``bits`` bits."""
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
     def convert(value: Any) -> int:

@@ -30,10 +30,10 @@ Scalar = Callable[[Any], Any]
 
 
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
-    """Return a function that returns whether a value stands for NULL in a column of the type.
+    """Return a function that returns whether a value stands for NULL in a column of the type ``kind``.
 
-    If ``parse_text`` is set and text can be parsed into values of the type, some texts also stand for NULL, such as
-    ``NA`` and the empty text. The module ``values.text`` lists these texts.
+    If ``parse_text`` is set and text can be parsed into values of this type, some strings also stand for NULL, such as
+    ``NA`` and the empty string. The module ``values.text`` lists these strings.
     """
     if not (rules.parse_text and text.is_parsed(kind)):
         return lambda value: is_null(value, nan_is_null=nan_is_null)

@@ -99,7 +99,7 @@ def decimal_number(text: str) -> Decimal:
 
 
 def boolean(text: str, *, numeric: bool = False) -> bool:
-    """Parse true or false, in any case; if ``numeric``, also parse 1 or 0."""
+    """Parse the word true or false, in upper, lower or mixed case; if ``numeric``, also parse 1 or 0."""
     lower = str.strip(text).lower()
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)
@@ -120,7 +120,7 @@ def base64_bytes(text: str) -> bytes:
 def day(text: str) -> date:
     """Parse a date.
 
-    The date can be followed by 00:00:00, as databases and spreadsheets write dates.
+    The date can be followed by 00:00:00, because databases and spreadsheets often write dates this way.
     """
     text = str.strip(text)
     try:

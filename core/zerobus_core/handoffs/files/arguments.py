@@ -17,7 +17,7 @@ def check_fixed_part(path: str) -> None:
     link = path.rpartition("://")[2]
     if not path or (any(sign in link for sign in _SIGNS) and not _fixed_part(link)):
         raise ConfigurationError(
-            f"{shown_uri(path)!r} has no fixed part: name the directory before the first *, such as './landing/*.csv'"
+            f"{shown_uri(path)!r} has no fixed part: put a directory's name before the first *, as in './landing/*.csv'"
         )
 
 

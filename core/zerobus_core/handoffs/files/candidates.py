@@ -104,7 +104,7 @@ def settled(
 ) -> list[Candidate]:
     """Return the files whose last change was at least ``seconds`` seconds ago.
 
-    With ``in_order``, stop at the first file that was changed more recently, and return only the files before it.
+    With ``in_order``, stop at the first file that was changed more recently, and return only the files that precede it.
     """
     if not seconds or not candidates:
         return candidates
@@ -144,7 +144,7 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
     """Ask the storage about each file again, and return the files that have not changed since they were listed.
 
-    With ``in_order``, stop at the first file that has changed, and return only the files before it. Raises
+    With ``in_order``, stop at the first file that has changed, and return only the files that precede it. Raises
     ConfigurationError if the returned files would not all have the same known format.
     """
     frozen: list[FrozenFile] = []

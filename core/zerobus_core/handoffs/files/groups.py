@@ -37,8 +37,8 @@ def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]
 def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
     """Convert the pieces of one part to the FoundFile objects that the core reads.
 
-    ``files`` are the files that the slice contains now. A piece is left out if its file is not one of them, because a
-    person has released this file since the slice was split.
+    ``files`` are the files that the slice contains now. If a person has released a file since the slice was split,
+    ``files`` does not contain this file, and its pieces are omitted from the result.
     """
     found = {file.path: each for file, each in zip(files, found_files(place, files), strict=True)}
     return [replace(found[path], part=rows) for path, rows in pieces if path in found]

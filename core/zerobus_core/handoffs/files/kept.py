@@ -33,7 +33,9 @@ def read_list(one: Bounds | PastSlice, context: Context) -> FrozenList:
     """Return the frozen list of a slice; raise HandoffStateError if it is missing or damaged."""
     data = side_files(context).read(list_name(one))
     if data is None:
-        raise HandoffStateError(f"the list of files of slice {one.id} is missing next to {context.shown}")
+        raise HandoffStateError(
+            f"the list of files of slice {one.id} was not found in the folder next to {context.shown}"
+        )
     try:
         return from_list(data)
     except (ValueError, KeyError, TypeError) as error:
@@ -50,8 +52,9 @@ def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
     data = side_files(context).read(name)
     if data is None:
         raise HandoffStateError(
-            f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file "
-            "would be sent again. Restore the ledger from a backup, or rewind the handoff to send every file again"
+            f"the ledger of delivered files ({name}) was not found in the folder next to {context.shown}. Without the "
+            "ledger, every file would be sent again. Restore the ledger from a backup, or rewind the handoff to "
+            "send every file again"
         )
     try:
         return Ledger.from_bytes(data)

@@ -40,7 +40,7 @@ def entry_of(path: str, version: str) -> bytes:
 
 
 def entries_of(paths: Sequence[str], versions: Sequence[str]) -> bytes:
-    """Return the entries of many files, joined."""
+    """Return the entries of many files, joined into one byte string."""
     try:
         hashes = [
             _blake2b(text.encode(), digest_size=8).digest()
@@ -71,7 +71,7 @@ class Ledger:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Ledger:
-        """Read the result of ``to_bytes``; raise InvalidLedgerError for other bytes."""
+        """Read the result of ``to_bytes``; raise InvalidLedgerError if ``data`` is not a complete ledger."""
         body = data[:-_HASH_BYTES]
         if body[: len(_MAGIC)] != _MAGIC:
             raise InvalidLedgerError("it is not a ledger of files")
@@ -111,9 +111,9 @@ class Ledger:
         return "new"
 
     def not_delivered(self, entries: bytes) -> Iterator[tuple[int, Known]]:
-        """Yield the index of each entry that is not in the ledger, with ``new`` or ``changed`` (see ``knows``).
+        """For each entry that is not in the ledger, yield its index and either ``new`` or ``changed``; see ``knows``.
 
-        ``entries`` holds the entries of many files, joined.
+        ``entries`` is one byte string with the entries of many files.
         """
         numpy = _numpy() if len(self) >= _MANY else None
         if numpy is not None:

@@ -281,8 +281,8 @@ class NewFiles:
     ) -> tuple[Position, dict[str, Any] | None]:
         """Exclude one version of a file from the open slice and from later slices; see ``Handoff.release``.
 
-        Returns the position that replaces ``done``, and facts that describe the open slice without the file. The facts
-        are None if the file is not in the open slice.
+        Returns the position that replaces ``done``, and facts that describe the open slice after the file was removed
+        from it. The facts are None if the file is not in the open slice.
         """
         done = done or _NOTHING
         place = self._place()
