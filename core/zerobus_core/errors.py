@@ -328,7 +328,7 @@ class SliceForgottenError(ConfigurationError):
 
 
 class WatermarkPrecisionError(ConfigurationError):
-    """The driver changes values of a column: the database finds no row with the value that the driver returned."""
+    """The driver changes the values of a column: a query for a value that the driver returned finds no row."""
 
 
 class DeliveredFileChangedError(ConfigurationError):

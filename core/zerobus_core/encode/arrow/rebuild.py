@@ -79,7 +79,7 @@ def bitmap_of(array: pa.Array) -> pa.Buffer | None:
 
 
 def offsets_of(array: pa.Array) -> pa.Buffer:
-    """Return a buffer with the offsets of the lists in the flattened values.
+    """Return a buffer with the offset of each list in the flattened values.
 
     The buffer contains the start of each list, followed by the end of the last list. A null list is treated as an empty
     list.

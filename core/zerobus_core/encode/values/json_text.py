@@ -190,7 +190,7 @@ def _without_form(value: Any) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    """Return whether a value that orjson accepts contains no NaN and no infinity."""
+    """Return whether ``value``, which orjson must accept, contains neither NaN nor an infinity."""
     if isinstance(value, float):
         return math.isfinite(value)
     numpy = sys.modules.get("numpy")

@@ -15,8 +15,8 @@ __all__ = ["FrozenFile", "FrozenList", "from_list", "to_list"]
 class FrozenFile:
     """A file as it was when the slice was frozen; ``path`` is relative to the source's root.
 
-    ``listed`` is the file's version in a listing of the storage. ``asked`` is the file's version when the storage is
-    asked for this file alone. Some storages report the same version in two different forms.
+    ``listed`` is the version that the storage reports in a listing. ``asked`` is the version that the storage reports
+    when it is asked for this file alone. Some storages report the same version in two different forms.
     """
 
     path: str
