@@ -151,7 +151,7 @@ class StreamManager:
         return self._schema
 
     def _numbered(self, source: Source) -> Iterator[Chunk]:
-        """Yield the chunks of ``source``; their positions continue after the rows of the earlier calls of ``send``."""
+        """Yield the chunks of ``source``; their row positions begin after the last row of earlier ``send`` calls."""
         base = self._next_row
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row

@@ -105,7 +105,7 @@ def _base64(text: str) -> str:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """Yield the secret as it is, and as it is written in a URL, in a form, and in a Python or JSON string."""
+    """Yield the secret itself, and its encoded forms for a URL, for form data, and for a Python or JSON string."""
     yield secret
     yield quote(secret, safe="", errors="surrogatepass" if not secret.isascii() else None)
     yield quote_plus(secret, errors="surrogatepass" if not secret.isascii() else None)

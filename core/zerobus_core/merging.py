@@ -90,8 +90,8 @@ def _receipt(given: Any) -> Receipt:
 def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or if some shards of a split have receipts and others have none.
 
-    If the user's own code read a shard, the receipt does not say to which shard it belongs. Each receipt of this kind
-    is treated as the receipt of one of the missing shards.
+    If a shard was read by the user's own code, its receipt does not say to which shard it belongs. Each receipt of this
+    kind is treated as the receipt of one of the missing shards.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:

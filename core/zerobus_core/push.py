@@ -56,13 +56,13 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     SourceChangedError is raised, and the next call starts over.
 
     ``on_progress`` is called in this thread, at most every 0.5 s, and once more if the delivery succeeds. If any thread
-    sets ``stop``, or a signal handler raises, the call raises within a second (IngestInterruptedError for ``stop``). In
-    the main thread (not on Windows), ``stop``, signals and ``timeout`` can also interrupt a source that waits for its
-    rows; in other threads they take effect when the source yields its next row.
+    sets ``stop``, the call raises IngestInterruptedError within a second. If a signal handler raises an exception, the
+    call passes it on within a second. In the main thread (not on Windows), ``stop``, signals and ``timeout`` can also
+    interrupt a source that waits for its rows; in other threads they take effect when the source yields its next row.
 
-    Blocks, but never inside a native call of the SDK. Returns a receipt only if every row is durable, in the
-    dead-letter file, or filtered by ``transform``. Otherwise, raises a ZerobusIngestError that has the table and the
-    counts. Exceptions that the source or a signal handler raises are passed on.
+    Blocks, but never inside a native call of the SDK. Returns a receipt only if each row is durable in the table, was
+    written to the dead-letter file, or was filtered by ``transform``. Otherwise, raises a ZerobusIngestError that has
+    the table and the counts. Exceptions that the source or a signal handler raises are passed on.
     """
     workspace, table, options = workspace_argument(workspace), table_argument(table), options_argument(options)
     controls = Controls(stop=stop_argument(stop), on_progress=hook_argument("on_progress", on_progress))
@@ -109,7 +109,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
     """Return the facts that decide whether rows can be skipped.
 
-    Digests of rows take time, so they are computed only for a fingerprint that does not cover the content of the rows.
+    Computing digests of rows takes time, so it is done only if ``fingerprint`` does not cover the content of the rows.
     """
     is_known = fingerprint is None or source.is_content_known
     return SourceFacts(

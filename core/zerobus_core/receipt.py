@@ -16,7 +16,7 @@ __all__ = ["AckLatency", "Progress", "ProgressLog", "Receipt", "notes_on"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckLatency:
-    """The time, in seconds, from when a batch is given to a stream to when the SDK reports its acknowledgement.
+    """The seconds between the moment a stream gets a batch and the moment the SDK reports the batch's acknowledgement.
 
     ``p50`` and ``p95`` are estimated from a random sample of up to 4,096 batches; ``max`` is the longest time of all
     acknowledged batches. The acknowledgement is timed in the thread that gets it from the SDK, so a busy caller does

@@ -197,7 +197,7 @@ class Handoff:
         """Advance the state to the end of the delivered slice; return the receipt, with facts about the slice.
 
         The state does not advance if nothing was new, or if the slice was already finished. Raises ConfigurationError
-        if ``deliver`` was not called before.
+        if ``deliver`` has not been called.
         """
         with naming_table(self._kept.table):
             receipt = self._receipt
@@ -397,7 +397,8 @@ class Handoff:
         """Deliver everything after ``start``, up to and including ``end``; does not change the state.
 
         If the call is interrupted, another call with the same bounds continues the delivery. If the rows that are
-        already durable have changed, the delivery starts over. The receipt counts all rows in ``rows_redelivered``.
+        already durable have changed in the source, the delivery starts over. The receipt counts all rows in
+        ``rows_redelivered``.
         """
         with naming_table(self._kept.table):
             return self._sender.send_between(start, end)

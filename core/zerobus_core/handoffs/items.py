@@ -165,7 +165,7 @@ class NewItems(IntervalSource):
         answer = self._fetch(since, upto)
         if not isinstance(answer, tuple) or len(answer) != 2:  # noqa: PLR2004 - a pair
             raise ConfigurationError(
-                f"fetch returned {type(answer).__name__}; it must return (records, upto), also when nothing is new: "
+                f"fetch returned {type(answer).__name__}; it must return (records, upto), even when nothing is new: "
                 "([], since)"
             )
         records, token = answer

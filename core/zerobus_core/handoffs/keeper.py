@@ -81,8 +81,9 @@ class StateKeeper:
         """Return the stored text and the State in it; if nothing is stored, return None and a new State.
 
         Raises HandoffStateError if the state is damaged, if it is missing although the store has other data of the
-        handoff, or if it was written more than 300 s later than this machine's present time. Raises ConfigurationError
-        if the state belongs to another handoff, table or source, or if the source cannot be used with the store.
+        handoff, or if the time at which it was written is more than 300 s ahead of this machine's clock. Raises
+        ConfigurationError if the state belongs to another handoff, table or source, or if the source cannot be used
+        with the store.
         """
         identity = self.source.identity()
         self.source.prepare(self.context())
@@ -146,9 +147,9 @@ class StateKeeper:
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
         """Remove the side files and checkpoints that ``state`` no longer needs.
 
-        The files belong to ``before``, which is the state that ``state`` replaced, or to one of the positions ``mine``,
-        for which this run has written files. A ZerobusIngestError is only logged, because unused files only take up
-        space.
+        Only files of ``before`` and ``mine`` are removed. ``before`` is the state that ``state`` replaced; ``mine``
+        contains positions for which this run has written files. A ZerobusIngestError is only logged, because unused
+        files only take up space.
         """
         context = self.context()
         try:
@@ -179,8 +180,8 @@ class StateKeeper:
         """Return the lease that forbids ``owner`` to deliver the open slice, and the time when the slice's lease ends.
 
         The first value is None if ``owner`` may deliver the slice. The time is ISO 8601 text in UTC, and is returned in
-        both cases. Whenever one of the slice's checkpoints is saved, the lease is extended. Reads the checkpoints of
-        the slice.
+        both cases. To find this time, the slice's checkpoints are read, because the lease is extended whenever one of
+        them is saved.
         """
         assert state.open is not None
         lease, renewed_at = state.open.lease, self._renewed_at(state.open)
@@ -229,11 +230,11 @@ class StateKeeper:
             _log.warning("%s: the checkpoint %s could not be removed: %s", self.table, kept, error)
 
     def epoch_of(self, slice_id: str) -> str:
-        """Return the text that is both the ``delivery_name`` of a slice or shard and the epoch of its checkpoints."""
+        """Return the text that a slice or shard uses as its ``delivery_name`` and as the epoch of its checkpoints."""
         return json.dumps([self.name, slice_id])
 
     def counts_of(self, opened: OpenSlice) -> dict[str, int]:
-        """Return the row counts of an unfinished slice, added up over its checkpoints; empty if there are none."""
+        """Return the sums of the row counts in an unfinished slice's checkpoints; empty if it has no checkpoints."""
         every = list(self._checkpoints_of(opened))
         return {name: sum(int(getattr(kept.counts, name)) for kept in every) for name in COUNTS} if every else {}
 

@@ -74,8 +74,8 @@ def deactivate(attempt: str) -> None:
 def _start_of(pid: int) -> str | None:
     """Return the id of this machine and the start time of process ``pid``, as text of the form ``machine:ticks``.
 
-    The ticks are clock ticks since boot. For a zombie (a process that has ended but still has an entry), the text is
-    ``machine:ended``. Returns None if no process has the id ``pid``, or if the system has no ``/proc``.
+    The ticks are clock ticks since boot. For a zombie (a process that has ended but is still in the process table), the
+    text is ``machine:ended``. Returns None if no process has the id ``pid``, or if the system has no ``/proc``.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -64,7 +64,7 @@ def part_id(one: AnySlice, index: int) -> str:
 
 
 def part_ids(one: AnySlice) -> list[str]:
-    """Return the names of all parts of a slice; a slice that was not split counts as one part."""
+    """Return the names of all parts of a slice; a slice that was not split is treated as one part."""
     return [part_id(one, index) for index in range(count_of(one))]
 
 

@@ -39,10 +39,10 @@ def hand_over(  # noqa: PLR0913 - the one call that users make, with everything 
     HandoffBusyError, ``skip`` returns a receipt without rows, and ``wait`` waits for the other run, but raises
     HandoffBusyError after ``options.timeout`` seconds.
 
-    Blocks until every row is durable and the state has been saved. In the receipt, ``handoff`` contains the name and
-    the bounds of the slice, and says whether more rows wait for the next run. If the delivery fails, an error is raised
-    (a ZerobusIngestError, unless one of the user's functions raised it), and the next run continues with the same
-    slice. ``on_progress`` and ``stop`` work as in ``ingest``.
+    Blocks until every row is durable and the state has been saved. In the receipt, ``handoff`` contains the handoff's
+    name and the slice's bounds, and says whether more rows wait for the next run. If the delivery fails, an error is
+    raised (a ZerobusIngestError, unless one of the user's functions raised it), and the next run continues with the
+    same slice. ``on_progress`` and ``stop`` work as in ``ingest``.
     """
     handoff = Handoff(
         workspace, table, source, state=state, name=name, options=options, on_progress=on_progress, stop=stop

@@ -32,8 +32,8 @@ __all__ = ["SliceSender"]
 def _naming_slice(redelivered: str | None) -> Generator[None]:
     """Set ``redelivered_slice`` to ``redelivered`` in each ZerobusIngestError that the ``with`` block raises.
 
-    ``redelivered`` is the id of the slice that is being sent again, or None for a first delivery. If sending a slice
-    again fails, some of its rows can be in the table twice, although no receipt reports them.
+    ``redelivered`` is the id of the slice that is being sent again, or None for a first delivery. If a redelivery
+    fails, some rows of the slice can be in the table twice, although no receipt reports them.
     """
     try:
         yield

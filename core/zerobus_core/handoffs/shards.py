@@ -89,8 +89,8 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
     """Return the notes for the receipt: the source's notes from when the slice was frozen, and ``remaining``.
 
-    ``remaining`` says whether there is more to deliver. It is True if the slice was frozen by a run that is not the
-    owner's, because more may have become new since then.
+    ``remaining`` says whether there is more to deliver. It is always True if the owner's run did not freeze the
+    slice itself, because more may have become new since then.
     """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}
@@ -214,8 +214,8 @@ def delivered_slice(
 ) -> OpenSlice | PastSlice:
     """Return the slice if the receipts show that all its shards are durable; raise ShardsMissingError otherwise.
 
-    Raises ConfigurationError if there are two receipts for one shard, or receipts of another split. Raises
-    SliceForgottenError if the state no longer has the slice.
+    Raises ConfigurationError if a shard has two complete receipts, or if a receipt belongs to another split. Raises
+    SliceForgottenError if the state no longer contains the slice.
     """
     _, state = keeper.load()
     one = _past(state, slice_id) or state.open
@@ -236,7 +236,7 @@ def delivered_slice(
 
 
 def check_none_missing(keeper: StateKeeper) -> None:
-    """Check a call of ``finish_shards`` without receipts: raise ShardsMissingError if this run has an open slice.
+    """Raise ShardsMissingError if this run has an open slice; used if ``finish_shards`` was given no receipts.
 
     If another run has taken over that slice, raise HandoffBusyError instead.
     """

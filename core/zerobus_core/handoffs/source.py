@@ -117,7 +117,7 @@ class HandoffSource(Protocol):
         ...
 
     def rewind_to(self, value: Any) -> Position:
-        """Return the position that a person asked to rewind to; ``value`` can be text from the command line."""
+        """Return ``value``, the target of a rewind, as a position; ``value`` can be text from the command line."""
         ...
 
     def parsed(self, value: Any) -> Position:

@@ -125,7 +125,7 @@ class State:
     written_at: str = ""
 
     def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError if the state belongs to another handoff, table or source than the given ones."""
+        """Raise ConfigurationError if the state does not belong to the given handoff, table and source."""
         for what, mine, given in (("handoff", self.name, name), ("table", self.table, table)):
             if mine != given:
                 raise ConfigurationError(
@@ -263,8 +263,8 @@ class State:
         """Record that a person released a file; ``what`` is the name of the file.
 
         ``done`` is the position that replaces the present one; it also lists the released version of the file, so that
-        no later slice contains this version. ``facts`` describes the open slice without the file, and is added to the
-        slice's facts; it is None if the file is not in the open slice.
+        no later slice contains this version. ``facts`` describes the open slice after the file is removed from it, and
+        is added to the slice's facts; it is None if the file is not in the open slice.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done

@@ -78,7 +78,7 @@ class StateStore(Protocol):
         """The files next to the state. None if the store cannot keep files; NewFiles then cannot use the store."""
 
     def load(self) -> str | None:
-        """Return the text that was saved last; None if none was saved."""
+        """Return the text that was saved last; None if no text was saved."""
 
     def save(self, text: str, *, replaces: str | None) -> None:
         """Save ``text`` if the stored text equals ``replaces``; raise StateConflict otherwise.
@@ -98,7 +98,7 @@ class StateStore(Protocol):
         ...
 
     def forget(self, slice_id: str) -> None:
-        """Remove the checkpoint of a slice. A store may also keep the checkpoint: it is no longer needed."""
+        """Remove the checkpoint of a slice. The checkpoint is no longer needed, so a store may leave it in place."""
 
 
 class FileStateStore:
@@ -119,7 +119,7 @@ class FileStateStore:
     ) -> None:
         self.uri = os.path.expanduser(os.fspath(uri))
         if not self.uri or self.uri.endswith("/"):
-            raise ConfigurationError(f"state must name a file, not {shown_uri(self.uri)!r}")
+            raise ConfigurationError(f"state must be the path or URI of a file, not {shown_uri(self.uri)!r}")
         self._file = KeptFile(self.uri, "state of the handoff", new_mode=_PRIVATE)
         self._sleep = sleep
         self._draw = draw

@@ -43,7 +43,7 @@ class NothingToSend(Source):
 
 
 def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any]) -> str:
-    """Return a text for the receipt and the log that says why a run found nothing to deliver."""
+    """Return a message that says why a run found nothing to deliver, for the notes of the receipt."""
     counted = [f"{notes[name]:,} {plural(notes[name], *what)}" for name, what in _WAITING.items() if notes.get(name)]
     return "; ".join([source.nothing_new(done), *counted])
 
@@ -69,7 +69,7 @@ def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
 def shown_state(
     state: State, source: HandoffSource, *, is_held: bool, lease_ends_at: str | None, values: bool
 ) -> dict[str, Any]:
-    """Return the state as the dict for ``Handoff.show``; text in positions is masked unless ``values`` is set."""
+    """Return the dict that ``Handoff.show`` returns; text in positions is masked unless ``values`` is set."""
     opened = state.open
     plain: dict[str, Any] = {
         "name": state.name,

@@ -1,8 +1,8 @@
-"""Resets state in the child of a fork, where no other thread exists that could release a lock or do a job.
+"""Resets state in the child of a fork, because the child has no other threads that could release a lock or do a job.
 
-A fork waits up to 10 s until other threads have finished their imports. Otherwise the child would inherit the lock of a
-half-imported module and wait for that lock forever. The first delivery of a process imports many modules, and prefork
-servers fork during that delivery.
+A fork waits until other threads have finished their imports, but not longer than 10 s. If it did not wait, the child
+could inherit the lock of a half-imported module and wait for that lock forever. The first delivery of a process imports
+many modules, and prefork servers fork during that delivery.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_EVERY = 0.002
 
 
 def in_each_child(begin: Callable[[], object]) -> None:
-    """Register ``begin``, to be called in the child of each later fork; do nothing on systems without forks."""
+    """Register ``begin`` to be called in the child of each later fork; do nothing on systems without forks."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=begin)
 

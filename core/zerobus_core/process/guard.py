@@ -8,8 +8,9 @@ process uses it.
 In other threads, or if a signal is not free, the user's code is not interrupted: the delivery checks the deadline and
 the stop request when the user's code returns.
 
-The handlers raise only while the guard is calling the user's code. Therefore either that code has returned and its
-result is used, or the error is raised. The handlers do not interrupt the code that restores the earlier handlers.
+The handlers raise only while the guard is calling the user's code. So each call ends in one of two ways: either the
+user's code returns and its result is used, or the error is raised. The handlers do not interrupt the code that restores
+the earlier handlers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SourceGuard:
-    """Runs the user's code in such a way that a deadline, a stop request or a signal can end it.
+    """Runs the user's code in such a way that a deadline, a stop request or a signal can interrupt the code.
 
     Use the methods ``call`` and ``items`` inside a ``with`` block of the guard. If the user's code can be interrupted
     (see the module's docstring), these methods raise IngestTimeoutError after ``deadline`` (a reading of
@@ -191,7 +192,7 @@ def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -
 
 
 class _NotedSignal:
-    """Wraps the handler of a signal, and keeps the exception that it raises, in case other code suppresses it."""
+    """Wraps a signal handler, and keeps the exception that the handler raises, in case other code suppresses it."""
 
     def __init__(self, number: int, handler: Callable[..., Any]) -> None:
         self._number = number
@@ -219,7 +220,7 @@ class _NotedSignal:
             raise
 
     def raise_again(self) -> None:
-        """Raise the exception of the original handler again if other code has suppressed it."""
+        """If the original handler raised an exception and other code suppressed it, raise that exception again."""
         error, self._raised = self._raised, None
         if error is not None:
             raise error

@@ -36,9 +36,9 @@ class StopRequest(StopEvent):
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:
         """Build a request.
 
-        ``deadline`` is the host's own time limit, a reading of ``time.monotonic``; after it, the request counts as set.
-        ``protected_modules`` contains the names of modules whose code must not stop halfway: the alarm never interrupts
-        a call of a function in one of these modules.
+        ``deadline`` is the host's own time limit, a reading of ``time.monotonic``; after this time, the request is
+        treated as set. ``protected_modules`` contains the names of modules whose code must not stop halfway: the alarm
+        never interrupts a call of a function in one of these modules.
         """
         super().__init__()
         self.deadline = float("inf") if deadline is None else deadline
@@ -77,7 +77,8 @@ class StopRequest(StopEvent):
     def is_set(self) -> bool:
         """Return whether the delivery must stop.
 
-        After the main thread has got True, it must stop by itself, because there is no alarm from then on.
+        Once this method has returned True in the main thread, the main thread must stop by itself, because there is no
+        alarm from then on.
         """
         is_set = super().is_set() or time.monotonic() >= self.deadline
         if is_set and is_in_main_thread():

@@ -19,7 +19,7 @@ _LONGEST_CHAIN = 100
 
 
 def is_of_signal(error: BaseException) -> bool:
-    """Return whether a signal handler that is still installed raised the error or one of its causes."""
+    """Return whether the error, or one of its causes, was raised by a signal handler that is still installed."""
     handlers = {code for number in signal.valid_signals() for code in _codes_of(signal.getsignal(number))}
     seen: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):

@@ -6,7 +6,7 @@ is used:
 1. a mapping: itself; protobuf's ``Struct``: its fields
 2. a pydantic model or pydantic dataclass: what ``model_dump(mode="python")`` returns
 3. an object of SQLAlchemy's ORM: its mapped columns, but not its relationships
-4. a dataclass, an attrs class, a msgspec Struct: its fields, except msgspec's fields that are unset
+4. a dataclass, an attrs class, a msgspec Struct: its fields; unset fields of a msgspec Struct are left out
 5. a protobuf message: its fields that are set, and its fields that always have a value (those without presence)
 6. a named tuple, a row of SQLAlchemy or of psycopg's ``namedtuple_row``: its fields
 7. a Row of pyspark: its fields

@@ -12,8 +12,8 @@ __all__ = ["TupleRows"]
 class TupleRows(Sequence[Any]):
     """Consecutive rows that are kept as tuples; reading a single row returns a new dict.
 
-    Every tuple has a value for each of ``names``. Rows are not kept as dicts: making a dict of each row would take a
-    third of the time that it takes to read a query, and the columnar encoder does not need dicts.
+    Every tuple has a value for each of ``names``. Rows are not kept as dicts, because the columnar encoder does not
+    need dicts, and because building a dict for each row would take a third as long as reading the query.
     """
 
     __slots__ = ("names", "tuples")

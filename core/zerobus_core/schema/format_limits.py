@@ -15,7 +15,7 @@ _NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a description, for an error message, of each type that protobuf records cannot carry.
+    """Yield an error description for each type that protobuf records cannot carry.
 
     The types of ``fields`` and the types nested in them are checked.
     """
@@ -24,7 +24,7 @@ def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
 
 
 def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a description, for an error message, of each type that Arrow records cannot carry.
+    """Yield an error description for each type that Arrow records cannot carry.
 
     The types of ``fields`` and the types nested in them are checked.
     """

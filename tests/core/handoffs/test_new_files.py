@@ -443,7 +443,7 @@ def test_bad_places_are_refused_before_anything_is_frozen(landing: Landing, tmp_
         (NewFiles(landing.landing / "missing" / "sub"), landing.state, "no file"),
         (NewFiles(landing.landing), landing.landing / "state.json", "lies among the files"),
         (landing.source(), 5, "state is of type int"),
-        (landing.source(), "dir/", "must name a file"),
+        (landing.source(), "dir/", "must be the path or URI of a file"),
         ("landing/*.parquet", landing.state, "source is of type str"),
     ]:
         with pytest.raises(ConfigurationError, match=words):

@@ -50,7 +50,9 @@ def check_comparable(what: str, column: Column, lower: Any) -> None:
         )
     if isinstance(lower, dt.datetime) and not column.is_date and (lower.tzinfo is not None) != column.is_aware:
         has, give = ("a", "with one") if column.is_aware else ("no", "without one")
-        raise ConfigurationError(f"{what} holds times that have {has} time zone: pass initial {give}, not {lower!r}")
+        raise ConfigurationError(
+            f"{what} holds times that have {has} time zone: initial must be a time {give}, not {lower!r}"
+        )
 
 
 def _family(value: Any) -> str:

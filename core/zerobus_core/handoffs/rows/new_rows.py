@@ -47,7 +47,7 @@ class NewRows(IntervalSource):
     ``column`` and ``key`` (one or several columns that distinguish rows with equal values of ``column``).  The first
     slice begins after the value ``initial``; if ``initial`` is None, it begins with the first row.
 
-    A row whose transaction commits late would be missed. So one of these options must say how late that can be:
+    A row whose transaction commits late would be missed. So one of these options must say how late a row can be:
 
     * ``lag``, if the column holds times: the longest time, in seconds, from a row's time to the commit of the row.
     * ``lag_rows``, if the column holds other values: how many of the newest rows to leave for the next run. Rows with
@@ -56,8 +56,8 @@ class NewRows(IntervalSource):
 
     ``clock`` is a SQL expression for the present time; it must use the same clock as the times in the column. By
     default, the database's clock is used; if the column has no time zone, the present time is taken in UTC or in the
-    session's time zone, whichever is earlier (for DuckDB and SQLite, in UTC). ``paramstyle`` is as in DB-API; pass it
-    if the driver does not define it.
+    session's time zone, whichever is earlier (for DuckDB and SQLite, in UTC). ``paramstyle`` has the meaning that
+    DB-API gives it; pass it if the driver does not define it.
 
     If every change of a row increases the value in ``column``, a row that changes while its slice is open belongs to a
     later slice: the last version of every row is delivered, but versions in between can be missed. A change that does
@@ -181,7 +181,8 @@ class NewRows(IntervalSource):
             raise ConfigurationError(f"{what} holds times: pass lag, in seconds, instead of lag_rows")
         if column.is_date and (self._lag or 0.0) < _DAY and not self._commits_in_order:
             raise ConfigurationError(
-                f"{what} holds dates, and a day's rows can come all day long: lag must be at least {_DAY:g} seconds"
+                f"{what} holds dates, and rows with a given date can arrive until the end of that day: lag must be at "
+                f"least {_DAY:g} seconds"
             )
         if column.like is not None:
             watermark.to_plain(column.like, self._column)
@@ -204,9 +205,9 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Return a count of undelivered rows for each reason, and the count of rows that the last slice missed.
+        """Return a row count for each reason why rows are undelivered, and one for rows that the last slice missed.
 
-        Counts of 0 are left out.
+        The dict contains only counts above 0.
         """
         sql = column.sql
         notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
