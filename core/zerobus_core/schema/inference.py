@@ -1,4 +1,4 @@
-"""Infers a table from sample data: for each column, a type that fits the values of the sample.
+"""Infers the columns of a table from sample data. The type of a column fits its values in the sample.
 
 A comment on a column can say why its type is uncertain: for example, because its values in the sample are all null,
 mix whole numbers with fractions, are of several kinds, or are text that looks like dates. The members of a struct get
@@ -198,11 +198,11 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
 def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows whose values are text or None, such as those of CSV files.
 
-    A text is treated as a value of another type only if it has the usual form of that type: a number with leading
-    zeros, for example, stays text. In a column that is not a STRING, empty text and words such as ``NA`` are nulls. In
-    a STRING column, only None is a null. With ``not_null``, a column is NOT NULL if every row of the sample has a value
-    for it that is not null; but a column whose values are all empty text or words such as ``NA`` is never NOT NULL.
-    Raises SchemaError if a value is neither text nor None.
+    Text is treated as a number, boolean, date or time only if it has the usual form of such a value. For example,
+    ``007`` stays text because of its leading zeros. In a column that is not a STRING, empty text and words such as
+    ``NA`` are nulls. In a STRING column, only None is a null. With ``not_null``, a column is NOT NULL if every row of
+    the sample has a value for it that is not null. But a column whose values are all empty text or words such as ``NA``
+    is never NOT NULL. Raises SchemaError if a value is neither text nor None.
     """
     rows = 0
     counts: Counter[str] = Counter()
@@ -275,7 +275,7 @@ def _digits(value: int) -> int:
 
 
 def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
-    """Return the kind of value that a text looks like, such as "whole", "date" or "text".
+    """Return the kind of value that ``text`` looks like, such as "whole", "date" or "text".
 
     A number with leading zeros, such as ``007``, is "text".
     """

@@ -58,10 +58,10 @@ class UnsupportedTypeError(Exception):
 
 
 def parse_type_json(text: str, path: str) -> DataType:
-    """Return the type that Spark's JSON describes; ``path`` is the name of the column.
+    """Return the type that ``text`` describes in Spark's JSON form; ``path`` is the name of the column.
 
-    Raises UnsupportedTypeError for a type that is unknown or that Zerobus does not support, and another error, such as
-    ValueError or KeyError, for text that is not in Spark's form.
+    Raises UnsupportedTypeError for a type that is unknown or that Zerobus does not support. If ``text`` is not in the
+    form that Spark uses, raises another error, such as ValueError or KeyError.
     """
     raw = json.loads(text)
     if isinstance(raw, dict) and "name" in raw and "type" in raw:  # a StructField around the type
@@ -124,7 +124,7 @@ def _primitive(name: str, path: str) -> DataType:
 
 
 def parse_type_text(text: str, path: str) -> DataType:
-    """Return the type that Databricks SQL describes; ``path`` is the name of the column.
+    """Return the type that ``text`` describes in Databricks SQL; ``path`` is the name of the column.
 
     Raises UnsupportedTypeError for a type that Zerobus does not support, and ValueError for text that is not a type.
     """
@@ -142,7 +142,10 @@ def parse_type_text(text: str, path: str) -> DataType:
 
 
 def _has_only_type(definition: Any) -> bool:
-    """Return whether sqlglot's node of a column has a type and, apart from a collation, no constraints."""
+    """Return whether a column definition has a type, and has no constraints except a collation.
+
+    ``definition`` is sqlglot's node for the column.
+    """
     constraints = {type(constraint.kind).__name__ for constraint in definition.args.get("constraints") or ()}
     return definition.args.get("kind") is not None and constraints <= {"CollateColumnConstraint"}
 
@@ -227,12 +230,12 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
 def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Field]]]]:
     """Parse a CREATE TABLE statement; return the table's name as it is written there, and the table's columns.
 
-    Each column is returned as a pair: its name, and a function that parses its type and returns the Field. So the
-    caller can collect the errors of all columns. An entry that is neither a column nor a constraint is returned as a
-    pair, too; its function raises ValueError.
+    Each column is returned as a pair: its name, and a function that parses its type and returns the Field. The caller
+    can call these functions one by one, and collect the errors of all columns. An entry that is neither a column nor a
+    constraint is returned as a pair, too; its function raises ValueError.
 
     Raises ValueError if sqlglot cannot parse ``sql``, if the statement is of another kind, if the table has no columns,
-    and if the table is not a managed Delta table.
+    or if the table is not a managed Delta table.
     """
     from sqlglot import exp  # slow to import, see _only_statement
 
@@ -251,8 +254,9 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
 
 
 def _check_clauses(statement: Any, columns: set[str]) -> None:
-    """Raise ValueError if a clause after the columns adds a column or makes a table that Zerobus does not support.
+    """Check the clauses that follow the columns in a CREATE TABLE statement.
 
+    Raises ValueError if a clause adds a column, or if a table with this clause is not a managed Delta table.
     ``columns`` are the names of the columns, in lower case.
     """
     from sqlglot import exp

@@ -158,7 +158,7 @@ class TableSchema:
         Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. A column can have a comment
         that says why its type is uncertain. With ``not_null``, a column that has a value in every row of the sample is
         NOT NULL. With ``is_text``, all values must be text or None, as in CSV files; a column's type is inferred from
-        what its texts look like. Raises SchemaError for an item that is not a record or cannot be read, and for a
+        the form of its text values. Raises SchemaError for an item that is not a record or cannot be read, and for a
         column whose values fit no column type; also raises the errors of ``from_columns``.
         """
         from .inference import columns_of_records, columns_of_text
@@ -230,8 +230,8 @@ class TableSchema:
     def descriptor_proto(self) -> bytes:
         """Return a serialized FileDescriptorProto whose first message describes a row of the table.
 
-        The SDK's ``TableProperties`` takes these bytes, and sends only the first message. Raises SchemaError if
-        protobuf records cannot carry a column.
+        The SDK's ``TableProperties`` takes these bytes, and sends only the first message. Raises SchemaError if a
+        column has a type that protobuf records cannot carry.
         """
         return self._proto_file().SerializeToString(deterministic=True)
 
@@ -239,7 +239,7 @@ class TableSchema:
         """Return the text of a ``.proto`` file that describes a row of the table.
 
         protoc compiles this text to a message with the same wire format as that of ``descriptor_proto``. Raises
-        SchemaError if protobuf records cannot carry a column.
+        SchemaError if a column has a type that protobuf records cannot carry.
         """
         from .proto_text import proto_text
 
@@ -248,7 +248,8 @@ class TableSchema:
     def arrow_schema(self) -> pa.Schema:
         """Return the schema of Arrow record batches for the table. It is equal to the schema that the service uses.
 
-        Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError if pyarrow is not installed.
+        Raises SchemaError if a column has a type that Arrow records cannot carry. Raises ConfigurationError if pyarrow
+        is not installed.
         """
         self._refuse_limits("Arrow", arrow_limits(self.columns))
         require_pyarrow(f"the Arrow schema of {self.table}")

@@ -219,7 +219,7 @@ def test_a_cell_that_is_not_of_the_encoding_is_a_bad_row(
 
 
 def test_utf_16_that_is_read_as_utf_8_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match='is UTF-16, by its first bytes.*encoding="utf-16"'):
+    with pytest.raises(ConfigurationError, match='is UTF-16, judging by its first bytes.*encoding="utf-16"'):
         rows_of(tmp_path / "x.csv", "a,b\n1,2\n".encode("utf-16"))
 
 

@@ -54,14 +54,14 @@ def avro() -> bytes:
 
 
 OTHER_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "gzip": (lambda: gzip.compress(b"id,name\n1,a\n"), "is a gzip file, by its first bytes, .*add .gz to its name"),
+    "gzip": (lambda: gzip.compress(b"id,name\n1,a\n"), "is a gzip file, judging by .*add .gz to its name"),
     "xz": (lambda: lzma.compress(b"id,name\n1,a\n"), "is an xz file, .*add .xz to its name"),
     "zst": (lambda: pa.compress(b"id,name\n", "zstd", asbytes=True), "is a Zstandard file, .*add .zst to its name"),
     "zip": (zipped, "is a ZIP file, .*zip://"),
     "parquet": (parquet, "is a Parquet file, .*format=.parquet."),
     "arrow": (arrow, "is an Arrow IPC file, .*format=.arrow."),
     "avro": (avro, "is an Avro file, .*format=.avro."),
-    "page": (lambda: b"\n<!DOCTYPE html><html>Sign in, please</html>", "is an HTML page, by its first bytes"),
+    "page": (lambda: b"\n<!DOCTYPE html><html>Sign in, please</html>", "is an HTML page, judging by its first bytes"),
 }
 
 

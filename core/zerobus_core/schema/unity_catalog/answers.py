@@ -83,7 +83,7 @@ _ERROR_CODES = {
 
 
 def token_of(answer: Answer) -> str:
-    """Return the access token in an answer of ``/oidc/v1/token``; raise one of our errors if it has no token."""
+    """Return the access token in an answer of ``/oidc/v1/token``; raise one of our errors if the answer has none."""
     if answer.status != _OK:
         what = "no token was given"
         raise _error(answer, answer.status, _TOKEN_ROUTE, what=what, other=(AuthenticationError, CREDENTIALS))

@@ -73,8 +73,9 @@ class Connection:
     def connect(self) -> None:
         """Open the connection, including the TLS handshake for https.
 
-        ``request`` opens the connection if needed. So call this method only to test whether a connection is possible,
-        or before ``wait``, to set one timeout for the connection and another one for the answers.
+        ``request`` also opens the connection if needed, so this method is useful for only two purposes. One is to test
+        whether a connection is possible. The other is to open the connection with one timeout, and then to set another
+        timeout for the answers with ``wait``.
         """
         self._http.connect()
 
@@ -181,10 +182,10 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return a TLS context that trusts the CA bundle to which REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE is set.
+    """Return a TLS context that trusts the CA bundle in REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.
 
-    If neither variable is set, the context trusts the CAs of the system. If the certifi package is installed, the
-    context then also trusts certifi's CAs.
+    If neither of these environment variables is set, the context trusts the CAs of the system and, if the certifi
+    package is installed, certifi's CAs.
     """
     import ssl
 

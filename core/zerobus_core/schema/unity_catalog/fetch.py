@@ -1,8 +1,9 @@
 """Fetches descriptions of tables from Unity Catalog within a deadline, caches them, and translates errors into ours.
 
-``ask`` and ``send`` send other requests in the same way, but without the cache. Raises only our errors and the errors
-of the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a TransportError. Secrets in the
-server's answers and in errors raised by libraries are masked, both in the text of our error and in its chain of causes.
+``ask`` and ``send`` send other requests in the same way, but without the cache. All these functions raise only our
+errors and the errors of the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a
+TransportError. Secrets in the server's answers and in errors raised by libraries are masked, both in the text of our
+error and in its chain of causes.
 """
 
 from __future__ import annotations
@@ -259,9 +260,9 @@ def _patiently(
 ) -> Mapping[str, Any]:
     """Return the result of ``work``, which is called up to four times if it raises transient errors.
 
-    ``work`` is called again only if ``attempt`` is None or allows it, and only within the first ``seconds`` seconds.
-    Raises our errors, and those of the user's ``token_supplier``. Sleeps between the calls, so call this function from
-    a worker thread.
+    ``work`` is called again only within the first ``seconds`` seconds, and only if ``attempt`` is None or its method
+    ``may_repeat`` returns True. Raises our errors, and those of the user's ``token_supplier``. Sleeps between the
+    calls, so call this function from a worker thread.
     """
     end = time.monotonic() + seconds
     for number in count(1):

@@ -30,13 +30,13 @@ def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | 
     """Run one statement in a SQL warehouse or on the local server; ``warehouse`` can be None only for the local server.
 
     Blocks until the statement is done, but for at most about ``timeout`` seconds after the answer to the first request.
-    The first and the last request can each take 60 seconds more.
+    The first and the last request can each add up to 60 seconds to this time.
 
     Raises ConfigurationError if ``warehouse`` is None and the workspace is not the local server. Raises
     ZerobusIngestError, with the warehouse's message, if the statement fails. Raises IngestTimeoutError if the statement
-    is not done in time. If a request to the workspace fails, raises the same errors as ``TableSchema.fetch``. One
-    exception: if the statement was sent and the answer was lost, the statement is not sent again, because it could run
-    twice. A ZerobusIngestError says this.
+    is not done in time. If a request to the workspace fails, raises the same errors as ``TableSchema.fetch``. But
+    if the statement was sent and the answer was lost, raises a ZerobusIngestError that says so: the statement is not
+    sent again, because it could then run twice.
     """
     if warehouse is None and not workspace.workspace_url.startswith("http://"):
         raise ConfigurationError(

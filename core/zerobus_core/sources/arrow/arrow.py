@@ -91,8 +91,8 @@ class BatchesSource(Source):
     ) -> None:
         """Build the source.
 
-        Each reading calls ``start``, which returns the batches. ``can_read_again`` says whether ``start`` can be called
-        more than once. ``on_durable`` is called when all rows are durable.
+        ``start`` is called each time the source is read, and returns the batches. ``can_read_again`` says whether
+        ``start`` can be called more than once. ``on_durable`` is called when all rows are durable.
         """
         self._can_read_again = can_read_again
         self._start = start
@@ -237,7 +237,7 @@ class DatasetSource(Source):
 
 
 def _pieces(fragment: Any) -> list[tuple[int, int]]:
-    """Return the start of each run of rows that are next to each other in the fragment's file.
+    """Split a fragment into runs of rows that are consecutive in its file; return the start of each run.
 
     A start is a pair: the position of the run's first row in the fragment, and the number of the same row in the file.
     Both are counted from 0.

@@ -2,13 +2,13 @@
 
 DuckDB writes the values of some types to Arrow data in a form that would be misread:
 
-* JSON is written as plain text. It is marked as JSON, also inside a nested type.
-* UHUGEINT is written as signed numbers, and BIT as bytes. A column of one of these types is converted. Inside a nested
-  type, both types are refused.
-* BIGNUM is written as bytes, and TIME WITH TIME ZONE without its offset. Both types are refused.
+* JSON is written as plain text. This module marks the text as JSON, also inside a nested type.
+* UHUGEINT is written as numbers that Arrow reads as signed, and BIT is written as bytes. This module converts a column
+  of one of these types. Inside a nested type, both types are refused.
+* BIGNUM is written as bytes, and TIME WITH TIME ZONE is written without its offset. Both types are refused.
 * TIME_NS is refused, because its nanoseconds would be cut off when the values are encoded.
-* Values that are written as opaque bytes are refused, such as those of HUGEINT and UHUGEINT if
-  ``arrow_lossless_conversion`` is set.
+* If ``arrow_lossless_conversion`` is set, HUGEINT and UHUGEINT, for example, are written as opaque bytes. Values in
+  this form are refused.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ _UNSIGNED = pa.decimal256(39, 0)
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
     """Return a column's correct type, and a function that converts the column's arrays to this type.
 
-    Returns None if the column need not or cannot be converted. ``kind`` is the ``id`` of the column's type in DuckDB.
+    Returns None if no conversion is needed, or if the column cannot be converted. ``kind`` is the ``id`` of the
+    column's type in DuckDB.
     """
     if kind == "uhugeint" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned

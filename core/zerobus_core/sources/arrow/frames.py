@@ -18,7 +18,7 @@ __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
 def frame_content(frame: Any) -> pa.Table | FrameRows | None:
     """Convert a pandas or polars frame to an Arrow table, or to rows if it is a pandas frame that Arrow might change.
 
-    In a pandas frame, named index levels become columns, unnamed levels are left out, and NaN, NaT and NA become null.
+    In a pandas frame, named index levels become columns, unnamed levels are dropped, and NaN, NaT and NA become null.
     A pandas frame with Python objects that Arrow cannot convert is also converted to rows. Raises ConfigurationError
     for a frame with columns that cannot be delivered, for any other object of pandas or polars, such as a Series, and
     for a Spark object. Returns None for objects of other libraries.

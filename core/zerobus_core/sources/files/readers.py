@@ -21,7 +21,7 @@ def reader_of(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple
     """Return the reader for the files of ``found``, with the settings of ``chosen`` if they are for this format.
 
     ``dropped`` are the column names in ``options.drop``. Raises ConfigurationError if a library that the format needs
-    is missing. Can read the first file; errors that the file's decoder raises are not translated.
+    is missing. The first file may be read to find the reader; errors of this file's decoder are not translated.
     """
     return _MAKERS[found.format](found, chosen, dropped)
 

@@ -32,8 +32,8 @@ def removed_rows(
     The files in ``before`` are processed in order, and the rows of each file are counted. If the format of a file does
     not state the number of rows, the file is read to count them. Raises an error if a file that is also in ``now`` has
     changed or cannot be read. If a removed file has changed, is missing or cannot be read, its RemovedRows is not
-    exact, and is the last one. The first file that begins at row ``reached`` or later is not counted: a RemovedRows
-    that is not exact and has no rows is yielded for this file, and is the last one.
+    exact, and is the last one. Counting also stops at the first file that begins at row ``reached`` or later. For this
+    file, a last RemovedRows is yielded, which has no rows and is not exact.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:

@@ -50,7 +50,7 @@ class FileSource(Source):
         """Build the source.
 
         ``earlier`` has the lists of files that earlier attempts might have read. Each of these lists contains all files
-        of ``found``, and in addition files that were removed from the list since then.
+        of ``found``, and also files that were removed after that attempt.
         """
         self._found = found
         self._reader = reader
@@ -84,7 +84,8 @@ class FileSource(Source):
     def _count_rows(self) -> int | None:
         """Return the total number of rows.
 
-        Returns None if there are too many files to open each of them, or if a file must be read to count its rows.
+        Returns None if there are so many files that opening each of them would take too long, or if a file must be read
+        to count its rows.
         """
         if len(self._found.files) > _MAX_ASKED:
             return None
@@ -303,7 +304,7 @@ def source_of_files(
     """Return the source that reads ``files`` in the order given; ``place`` is the Location where they were found.
 
     ``earlier`` has the lists of files that earlier attempts might have read. Each of these lists contains all of
-    ``files``, and in addition files that were removed from the list since then.
+    ``files``, and also files that were removed after that attempt.
     """
     chosen = format_of(options.format) if options.format is not None else None
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)

@@ -16,7 +16,7 @@ _COLUMNAR = frozenset({"pandas", "polars", "pyarrow", "pyspark"})
 def is_instance(value: Any, package: str, *names: str) -> bool:
     """Return whether ``value`` is an instance of a class of ``package`` whose name is in ``names``.
 
-    ``package`` is the name of a package or module. Returns False if it was not imported.
+    ``package`` is the name of a package or module. Returns False if ``package`` was not imported.
     """
     module = sys.modules.get(package)
     if module is None:
@@ -27,9 +27,9 @@ def is_instance(value: Any, package: str, *names: str) -> bool:
 
 
 def columnar_package(value: Any) -> str | None:
-    """Return the name of the library that defines the class of ``value`` or a base class of that class.
+    """Return which of pandas, polars, pyarrow and pyspark defines the class of ``value`` or one of its base classes.
 
-    The library can be pandas, polars, pyarrow or pyspark. Returns None if none of them defines such a class.
+    Returns None if none of these libraries does.
     """
     for kind in type(value).__mro__:
         # Classes that are made while a program runs, for example by protobuf's message factory, can have no module.

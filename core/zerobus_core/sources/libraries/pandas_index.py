@@ -1,4 +1,4 @@
-"""Restores the named RangeIndex of a pandas frame, which Arrow data contain only in their metadata.
+"""Restores a pandas frame's named RangeIndex, which Arrow data contain only in their metadata.
 
 pyarrow writes the start, stop and step of such an index to the metadata, but no column. pandas restores the index from
 the metadata; a reader that only looks at the columns would miss the index.
@@ -58,7 +58,7 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """Return the error for a source to which the column cannot be added, since its number of rows is unknown."""
+        """Return the error for a source whose number of rows is unknown, so that the column cannot be added."""
         return ConfigurationError(
             f"{where} comes from a pandas frame whose index {self.name!r} is stored only in the metadata, not as a "
             f"column; {self._remedy}"
@@ -107,7 +107,7 @@ def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> No
 
 
 def _has_values(column: pa.Array, values: range) -> bool:
-    """Return whether a column of any type has exactly the numbers in ``values``."""
+    """Return whether the values of ``column``, whatever its type, are exactly the numbers in ``values``."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type

@@ -102,7 +102,7 @@ def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor |
 
 
 class _StreamsReader(io.RawIOBase):
-    """Reads a file that can consist of several compressed streams, as pbzip2 and pxz write them.
+    """Reads a file that can consist of several compressed streams. pbzip2 and pxz, for example, write such files.
 
     BZ2File and LZMAFile would treat the start of a damaged second stream as the end of the file. Zero bytes between and
     after the streams are padding, and are skipped.

@@ -62,10 +62,10 @@ class FoundFile:
     """The path in the form that the file system uses. For HTTP this is the whole URI, including its secrets."""
     size: int
     version: str | None
-    """A text that changes when the file changes, such as an ETag; None if the file has no version.
+    """A string that changes when the file changes, such as an ETag; None if the file has no version.
 
     For a local file, the version consists of the size, the modification time, the inode and the change time; if
-    ``is_expected`` is True, the change time is left out.
+    ``is_expected`` is True, it does not contain the change time.
     """
     part: tuple[int, int] | None = None
     """The rows to read: the position of the first row, and the position after the last row; None for all rows."""
@@ -181,7 +181,7 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
     """Find the files of one or more paths, URIs, directories or globs.
 
     Files in a directory or glob are sorted by path. Files and directories whose names begin with ``_`` or ``.`` are
-    left out, except partitions such as ``_day=1``. If ``given`` has several paths, their files are in the order of
+    ignored, except partitions such as ``_day=1``. If ``given`` has several paths, their files are in the order of
     these paths. ``format`` is the format of all files, whatever their extensions; ``fallback`` is the format of files
     with an unknown extension. Raises ConfigurationError if a path has no files to read, if the format of a file is
     unknown, or if the files have several formats. Also raises the errors of Location.

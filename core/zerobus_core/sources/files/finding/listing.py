@@ -65,7 +65,7 @@ class Location:
         """Yield fsspec's info about each file of a directory or glob.
 
         The whole list is kept in memory only if the file system has its own recursive listing. Files and directories
-        whose names begin with ``_`` or ``.`` are left out, except partitions such as ``_day=1``. Raises
+        whose names begin with ``_`` or ``.`` are ignored, except partitions such as ``_day=1``. Raises
         ConfigurationError for the directory of a Delta table, and for a local pipe, socket or device. If the listing is
         recursive, also raises ConfigurationError for a local link to a directory. If the storage fails, raises the same
         errors as creating the Location.
@@ -151,9 +151,10 @@ def _lists_by_itself(fs: Any) -> bool:
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
     """Yield fsspec's info about each file below ``directory``.
 
-    ``listed`` has fsspec's info about the entries of ``directory``. Files at most ``depth`` levels deep are listed. If
-    ``depth`` is None, files at any depth are listed, and a local link to a directory raises ConfigurationError unless
-    the name of the link is hidden: following links could go in circles, or list a file twice.
+    ``listed`` has fsspec's info about the entries of ``directory``. Only files that are at most ``depth`` levels deep
+    are yielded. If ``depth`` is None, files at any depth are yielded, and links to directories are not followed,
+    because following them could lead in circles, or yield a file twice. In this case, a local link to a directory
+    raises ConfigurationError, unless the name of the link is hidden.
     """
     for info in listed:
         name = str(info["name"])

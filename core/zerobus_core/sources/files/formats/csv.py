@@ -98,7 +98,7 @@ class CsvReader:
 
 
 def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
-    """Raise ConfigurationError if no delimiter was set and the only column name contains a common delimiter."""
+    """Raise ConfigurationError if no delimiter was set, but the header's only name contains a common delimiter."""
     if len(names) == 1 and given.delimiter is None:
         for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
             if sign in names[0]:
@@ -200,9 +200,9 @@ class _Rows:
     def _more(self) -> bool:
         """Add the next block of the file to the unread data and return True; return False at the end of the file.
 
-        One exception: if there are unread data at the end of the file, the first call that reaches the end adds a
-        missing line end to these data, and returns True. Raises ConfigurationError if the unread data are longer than a
-        row can be.
+        The first call at the end of the file is different if there are still unread data: it returns True, and adds a
+        line end to these data if they do not end with one. Raises ConfigurationError if the unread data are longer than
+        a row can be.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
@@ -331,7 +331,7 @@ def _runs(
     """Yield the pieces of a block in order, each with the position of its first row in the block.
 
     A piece is a slice of ``batch`` or a list of one bad row. ``places[i]`` is the position of row ``i`` of ``batch`` in
-    the block. ``bad`` maps positions to bad rows; a row of ``batch`` whose position is in ``bad`` is left out.
+    the block. ``bad`` maps positions to bad rows; a row of ``batch`` whose position is in ``bad`` is not yielded.
     """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0

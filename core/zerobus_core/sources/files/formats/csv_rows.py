@@ -29,9 +29,10 @@ class Cell(NamedTuple):
 class CsvGrammar:
     """The syntax of the rows of a CSV file.
 
-    ``quote`` is None if quotes are text. ``escape`` is None if the file has no escape character. An escape character
-    is special only inside quotes. There it must be followed by a quote or another escape character, as Spark and
-    PostgreSQL write it, or by a delimiter or a line end, as MySQL writes it. Anything else after it is an error.
+    ``quote`` is None if quotes are ordinary characters. ``escape`` is None if the file has no escape character. An
+    escape character is special only inside quotes. There it must be followed by a quote, another escape character, a
+    delimiter or a line end; anything else is an error. Spark and PostgreSQL escape only quotes and escape characters;
+    MySQL also escapes delimiters and line ends.
 
     If ``skip_blanks`` is True, blanks at the start of a cell are ignored. If it is False, blanks before an opening
     quote are an error, because some readers treat such a quote as text and others do not. A row that begins with
@@ -90,7 +91,7 @@ class CsvGrammar:
         """Return the number of bytes at the start of ``data`` that form whole rows.
 
         ``is_last`` says whether ``data`` are the last data of the file. Raises BrokenRowError if the first row is
-        invalid. If a later row is invalid, the rows before it are counted.
+        invalid. If a later row is invalid, only the rows that precede it are counted.
         """
         if not self.quote or self.quote not in data:
             end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
@@ -104,7 +105,7 @@ class CsvGrammar:
         return end
 
     def rows(self, data: bytes) -> Iterator[bytes]:
-        """Yield the rows of ``data``, which must be whole rows. Comments and the line ends are left out."""
+        """Yield the rows of ``data`` without their line ends. ``data`` must be whole rows; comments are skipped."""
         return (row for row, _ in self.rows_and_lines(data))
 
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
@@ -124,7 +125,7 @@ class CsvGrammar:
         return None, at
 
     def rows_and_lines(self, data: bytes) -> Iterator[tuple[bytes, int]]:
-        """Yield the same rows as ``rows``, each with the number of lines of ``data`` before the row."""
+        """Yield the same rows as ``rows``, each with the number of lines of ``data`` that precede the row."""
         lines = 0
         for match in self._row.finditer(data):
             row: bytes = match[1]

@@ -47,8 +47,8 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
     found = next((other for bom, other in _FOREIGN_BOMS if start.startswith(bom)), None)
     if found is not None and not codec.name.startswith(found):
         raise ConfigurationError(
-            f'{name} is {found.upper()}, by its first bytes, but is read as {codec.name}: set encoding="{found}" in '
-            "the format"
+            f"{name} is {found.upper()}, judging by its first bytes, but is read as {codec.name}: set "
+            f'encoding="{found}" in the format'
         )
     _refuse_other_files(start, name)
     if codec.name in {"utf-8", "utf-8-sig"}:
@@ -77,12 +77,12 @@ def _refuse_other_files(start: bytes, name: str) -> None:
         if start.startswith(sign):
             article = "an" if what[0] in "aeiouAEIOUx" else "a"
             raise ConfigurationError(
-                f"{name} is {article} {what} file, by its first bytes, but is read as text: {remedy}"
+                f"{name} is {article} {what} file, judging by its first bytes, but is read as text: {remedy}"
             )
     if start.lstrip().lower().startswith(_PAGE):
         raise ConfigurationError(
-            f"{name} is an HTML page, by its first bytes: it may be a login or error page that was saved; open it, and "
-            "fetch the file again"
+            f"{name} is an HTML page, judging by its first bytes: it may be a login or error page that was saved; open "
+            "it, and fetch the file again"
         )
 
 

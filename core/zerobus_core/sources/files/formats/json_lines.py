@@ -73,7 +73,7 @@ class JsonLinesFormat:
 
 
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
-    """Yield the JSON text of each row, and None after the texts of each block.
+    """Yield the JSON text of each row; at the end of each block, yield None.
 
     The first bytes of the file show how its rows are laid out. If each line is a row, row 0 is recorded in ``lines`` as
     line 1.
@@ -166,7 +166,7 @@ def text_pieces(
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
-    """Yield the lines in ``blocks`` without their LF; after the lines that end in a block, yield None.
+    """Yield the lines in ``blocks`` without their LF; at the end of each block, yield None.
 
     After the last block, yields the text after the last LF, which can be empty.
     """

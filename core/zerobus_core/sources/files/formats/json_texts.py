@@ -32,14 +32,14 @@ def layout_of(start: bytes) -> Layout | None:
 
 
 def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
-    """Yield the JSON text of each value, and None after the texts that end in each block.
+    """Yield the JSON text of each value; at the end of each block, yield None.
 
     ``is_array`` says whether the file is one array of values. Error messages call the file ``name``. A yielded text can
     be invalid JSON.
 
     Raises ConfigurationError if a value is still incomplete after ``max_bytes`` bytes. If ``is_array`` is True, also
-    raises it for an array that is not closed or has a comma without a value, and for text after the array. If
-    ``is_array`` is False, also raises it for text between values, and for an incomplete last value.
+    raises this error for an array that is not closed, for a comma without a value, and for text after the array. If
+    ``is_array`` is False, also raises this error for text between values, and for an incomplete last value.
     """
     texts = _Texts(name, is_array=is_array)
     for block in blocks:

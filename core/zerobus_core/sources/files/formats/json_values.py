@@ -62,7 +62,7 @@ class LineWithKeyTwice(UnreadableLine):
 
 
 class JsonValues:
-    """Parses JSON texts to rows with exact numbers for ``columns``.
+    """Parses JSON texts into rows. Numbers are exact wherever the types of ``columns`` require it.
 
     If ``columns`` is empty, numbers can be rounded to doubles.
     """
@@ -141,7 +141,7 @@ class JsonValues:
 
 
 def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
-    """Return whether it is certain that every value is an object without repeated keys and not a dead letter."""
+    """Return whether every value is certainly an object that has no repeated keys and is not a dead letter."""
     if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
         return False
     # A line cannot have fewer keys than its value, so if the sums are equal, the numbers are equal in every line.
@@ -153,7 +153,7 @@ def _unchanged(row: Any) -> Any:
 
 
 def _opened(value: Any) -> Any:
-    """Return the record in ``value`` if it is a dead letter; return any other value unchanged."""
+    """If ``value`` is a dead letter, return the record in it; otherwise, return ``value`` unchanged."""
     return from_letter(value.get("record")) if isinstance(value, dict) and MARKER in value else value
 
 
@@ -165,7 +165,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _is_huge(value: Any) -> bool:
-    """Return whether the value is a double that can be a rounded whole number beyond 64 bits."""
+    """Return whether ``value`` is a double that can be the result of rounding a whole number beyond 64 bits."""
     return type(value) is float and abs(value) >= _HUGE
 
 
@@ -189,9 +189,10 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Return a function that returns whether orjson may have rounded a number in a column of type ``kind``.
+    """Return a function that detects rounded numbers in a column of type ``kind``.
 
-    The function takes one value of the column. Returns None if rounding does not matter for ``kind``.
+    Returns None instead of a function if rounding does not matter for ``kind``. The function takes one value of the
+    column, and returns whether orjson may have rounded a number in it.
     """
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
@@ -269,9 +270,11 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Return a function that converts the exact numbers in a value for a column of type ``kind``.
+    """Return a function that converts the numbers in a column of type ``kind``.
 
-    Returns None if no conversion is needed.
+    Returns None instead of a function if no conversion is needed. The function takes one value of the column, as parsed
+    by Python's json module with exact numbers. It returns the value with its numbers converted to the Python types that
+    ``kind`` needs.
     """
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
@@ -324,7 +327,7 @@ def _all_settled(value: Any) -> Any:
 
 
 def _as_float(value: Decimal | int) -> Any:
-    """Return the nearest double. If it is infinite, return ``value`` itself, so that the table refuses the number."""
+    """Return the double nearest to ``value``. If that is infinite, return ``value``, so that the table refuses it."""
     try:
         number = float(value)
     except OverflowError:

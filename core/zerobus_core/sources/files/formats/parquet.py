@@ -77,8 +77,8 @@ class ParquetFormat:
 def _rows_at_once(group: Any, chunk_rows: int) -> int:
     """Return how many rows to read at once: two chunks if the rows are small, otherwise one chunk.
 
-    Reading or casting fewer than about 10,000 rows takes little more than the fixed time of a call, so larger reads are
-    faster per row.
+    Each call that reads or casts rows has a fixed cost. For fewer than about 10,000 rows, this cost is most of the time
+    of the call, so larger reads are faster per row.
     """
     size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
     return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
@@ -95,10 +95,10 @@ def _has_int96(parquet: Any) -> bool:
 class _Int96:
     """Reads INT96, the old timestamps of Spark, Hive and Impala, without loss.
 
-    Arrow can read INT96 as nanoseconds or as microseconds. As nanoseconds, times before 1677 and after 2262 wrap
-    around. As microseconds, the last three digits are dropped. So each column is read in both units, and the
-    microseconds are multiplied by 1,000. The product wraps around in the same way as the nanoseconds, so the product
-    and the nanoseconds differ only if digits were dropped.
+    Arrow can read INT96 as nanoseconds or as microseconds. Times before 1677 and after 2262 wrap around if they are
+    read as nanoseconds. The last three digits are dropped from any time that is read as microseconds. So each column is
+    read in both units, and the microseconds are multiplied by 1,000. The product wraps around in the same way as the
+    nanoseconds, so the product and the nanoseconds differ only if digits were dropped.
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:

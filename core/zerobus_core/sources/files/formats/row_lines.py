@@ -27,7 +27,7 @@ class RowLines:
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
-        """Record that row ``row`` is in line ``line``, and that the rows after it are in the lines after it.
+        """Record that row ``row`` is in line ``line``, and that each following row is in the next line.
 
         This series of rows ends before the row that is passed to the next call of ``note`` or ``note_block``.
         """
@@ -43,7 +43,7 @@ class RowLines:
         self._unmarked.append((row, row + rows, lines))
 
     def line(self, row: int) -> int | None:
-        """Return the line number of a row; None if it is unknown, as for rows that were read long ago."""
+        """Return the line number of a row; None if it is unknown, for example because the row was read long ago."""
         for start, stop, lines in self._unmarked:
             if start <= row < stop:
                 return list(lines())[row - start]
