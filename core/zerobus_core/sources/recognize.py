@@ -37,7 +37,8 @@ def source_of(records: Any, options: IngestOptions, schema: TableSchema | None =
 
     Takes the first item of an iterable to recognise what it yields; the source still yields that item. Without
     ``schema``, a JSON number is rounded to a double unless it is a whole number of at most 64 bits. Raises
-    ConfigurationError if no source can read ``records``, or if an option does not fit it; the error says what to do.
+    ConfigurationError if no source can read ``records``, or if an option does not fit ``records``; the error says what
+    to do.
     """
     source = shaped(_source_of(records, options), options)
     if schema is not None:
@@ -169,7 +170,7 @@ def _is_read(name: str, options: IngestOptions) -> bool:
 
 
 def _schema_of(records: Any) -> Any:
-    """Return a Scanner's ``projected_schema``, or another object's ``schema``; None if the object has neither."""
+    """Return ``records.projected_schema`` (of a Scanner) or ``records.schema``; None if ``records`` has neither."""
     return getattr(records, "projected_schema", None) or getattr(records, "schema", None)
 
 

@@ -95,9 +95,9 @@ class KeptFile:
         """Append lines, each with its line end, to a local file.
 
         If the file's last line has no line end, ``is_whole`` is called with the line. If it returns True, the line
-        is complete and gets a line end (an editor may have removed it). If it returns False, the line is the rest of a
-        crashed write and is removed. If the file is empty or ends with a line end, ``is_whole`` is called with ``b""``,
-        and must return False.
+        is complete and gets a line end (an editor may have removed it). If it returns False, the line is incomplete,
+        because a crash interrupted the write, and is removed. If the file is empty or ends with a line end,
+        ``is_whole`` is called with ``b""``, and must return False.
         """
         with self._translating_errors("write"):
             path = self._place()[1]

@@ -76,9 +76,9 @@ def is_local(fs: Any) -> bool:
 
 
 def modified_at(info: Any) -> datetime | None:
-    """Return when a file was last changed, by the clock of its storage; None if fsspec's ``info`` does not say.
+    """Return the time of a file's last change, by the clock of its storage; None if fsspec's ``info`` has no time.
 
-    If ``info`` says only when the file was created, that time is returned.
+    If ``info`` has only the time of the file's creation, that time is returned.
     """
     for key in _TIMES:
         value = info.get(key)

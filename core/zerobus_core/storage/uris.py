@@ -37,8 +37,9 @@ def without_secrets(text: str) -> str:
 def secrets_in(uri: str) -> list[str]:
     """Return the secrets of a URI: its password, its query, and each long value in the query.
 
-    Each secret is returned as written and, if that differs, also percent-decoded. A user name without a password counts
-    as a secret if it can be a token. A query without ``=`` counts as a secret only in http(s) URIs.
+    Each secret is returned as written. If its percent-decoded form differs, that form is returned too. A user name
+    without a password counts as a secret if it can be a token. A query without ``=`` counts as a secret only in http(s)
+    URIs.
     """
     secrets: dict[str, None] = {}
     for scheme, user, rest in map(_parts, uri.split("::") if "://" in uri else ()):

@@ -117,5 +117,5 @@ class Feeder:
 
 
 def _load(nbytes: int, rows: int) -> int:
-    """Return the bytes that count towards ``max_unacked_bytes``: those of the payload, and a fixed number per row."""
+    """Return how many bytes count towards ``max_unacked_bytes``: those of the payload, and a fixed number per row."""
     return nbytes + rows * _ROW_OVERHEAD

@@ -12,8 +12,8 @@ When a stream is lost, the first of these rules that applies decides what follow
 4. Otherwise the lane opens another stream (``Retry``): at once if the lost stream had an acknowledgement, and otherwise
    after a pause with jitter.
 
-The pool does not ask the lane if every batch is already durable or refused, or if the service refused a batch and the
-pool searches for the bad row.
+These rules do not apply if every batch is already durable or refused. They also do not apply if the stream was lost
+because the service refused one of its batches: the pool then searches for the bad row.
 """
 
 from __future__ import annotations

@@ -211,9 +211,9 @@ class Ledger:
     def died(self, stream: int, reached: int) -> list[Entry]:
         """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
-        All batches that were in flight on the stream return to the waiting queue. Some of them may have reached the
-        service: returns their entries, in the order in which they were sent. One of these batches can be the reason
-        why the stream died.
+        All batches that were in flight on the stream return to the waiting queue. Returns the entries of those that may
+        have reached the service, in the order in which they were sent. One of them can be the reason why the stream
+        died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
@@ -235,8 +235,8 @@ class Ledger:
     def admit(self, sent: RowRanges) -> None:
         """Record that another attempt may also have sent the rows in ``sent``.
 
-        The rows are added to ``sent_before``. A row that ``sent_before`` did not contain yet counts as resent if
-        this attempt has already sent it.
+        The rows are added to ``sent_before``. A row that is new in ``sent_before`` counts as resent if this attempt has
+        already sent it.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]

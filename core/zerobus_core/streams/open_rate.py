@@ -27,7 +27,7 @@ class OpenRate:
         return f"this process opens at most {self._limit} streams in {self._period:g} s to this table"
 
     def take(self, now: float) -> float:
-        """Record an open at ``now`` and return 0.0.
+        """Record that a stream is opened at ``now``, and return 0.0.
 
         If the limit is reached, records nothing and returns the number of seconds to wait.
         """
@@ -38,7 +38,7 @@ class OpenRate:
             return wait
 
     def wait(self, now: float) -> float:
-        """Return the seconds from ``now`` until an open is allowed; 0.0 if it is allowed now."""
+        """Return the seconds from ``now`` until a stream can be opened; 0.0 if one can be opened now."""
         with self._lock:
             return self._wait(now)
 

@@ -172,9 +172,10 @@ class StreamPool:
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Return why a stream failed and why the next stream has to wait; None if neither applies.
+        """Return a text that says why a stream failed, why the next stream has to wait, or both.
 
-        A failure is no longer returned once a later stream in the same lane gets an acknowledgement.
+        Returns None if neither applies. A failure is no longer mentioned once a later stream in the same lane gets an
+        acknowledgement.
         """
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:

@@ -45,7 +45,7 @@ class RefusalWindow:
     def take(self, rows: int, *, is_settled: bool) -> bool:
         """Return whether a batch of ``rows`` rows can be sent now; if so, count its rows in the current group.
 
-        ``is_settled`` says whether nothing is in flight.
+        ``is_settled`` is True if nothing is in flight.
         """
         if not self._is_bound:
             return True

@@ -59,7 +59,7 @@ def delayed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Chunk]:
-    """Wait for ``seconds``, then yield ``chunks``; yield empty chunks as heartbeats during the wait."""
+    """Yield ``chunks`` after a delay of ``seconds``; during the delay, yield empty chunks as heartbeats."""
     end = clock() + seconds
     while (left := end - clock()) > 0:
         sleep(min(left, HEARTBEAT))

@@ -94,7 +94,7 @@ class ShapedSource(ChangedSource):
         return self._source.shaping + Shaping(columns_dropped=tuple(self._lost), notes=tuple(notes))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the chunks of the other source, with their rows changed."""
+        """Yield the chunks of the underlying source, with changed columns."""
         self._unseen = {*self._selected, *self._names}
         self._lost = {}
         for chunk in self._source.chunks(skip):
@@ -110,9 +110,9 @@ class ShapedSource(ChangedSource):
     def read_for(self, schema: TableSchema) -> None:
         """Prepare to read rows for the table that has ``schema``.
 
-        Columns of the source that the table lacks are extra columns. The other source does not know the new names from
-        ``rename``, so it gets a copy of ``schema`` with the old names. Raises ConfigurationError if ``extra_columns``
-        refers to a column, and the table does not have this column or its type is not VARIANT.
+        Columns of the source that the table lacks are extra columns. The underlying source does not know the new names
+        from ``rename``, so it gets a copy of ``schema`` with the old names. Raises ConfigurationError if
+        ``extra_columns`` refers to a column that the table lacks, or to a column whose type is not VARIANT.
         """
         before = {new.lower(): old for old, new in self._names.items()}
         own = tuple(replace(column, name=before.get(column.name.lower(), column.name)) for column in schema.columns)

@@ -35,7 +35,7 @@ class OriginSource(ChangedSource):
         return f"OriginSource({self._source!r}, {self._columns})"
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the chunks of the other source; add the origins of their rows if the other source has files."""
+        """Yield the chunks of the underlying source; add the origins of their rows if that source has files."""
         for chunk in self._source.chunks(skip):
             if self.has_files and len(chunk.rows):
                 yield replace(chunk, origins=tuple(self._source.origins(chunk.first_row, chunk.stop_row)))

@@ -73,12 +73,12 @@ class SourceLike(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """A text that identifies the rows and their order. If it is None, a retry cannot resume the delivery."""
+        """A string that identifies the rows and their order. If it is None, a retry cannot resume the delivery."""
         ...
 
     @property
     def is_arrow(self) -> bool:
-        """Whether the chunks hold Arrow record batches: either all chunks that have rows do, or no chunk does."""
+        """Whether the chunks hold Arrow record batches. The answer is the same for all chunks that have rows."""
         ...
 
     @property
@@ -146,7 +146,10 @@ class Source(ABC):
         """See ``SourceLike``."""
 
     def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
-        """Prepare to read rows for the table that has ``schema``: its column types can change how values are read."""
+        """Prepare to read rows for the table that has ``schema``.
+
+        The types of the table's columns can affect how values are read.
+        """
 
     def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
         """Allow ``chunks`` to yield ``TupleRows`` in place of lists. Call this only if the reader accepts TupleRows."""
@@ -158,15 +161,15 @@ class Source(ABC):
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
         """Yield, in order, the runs of rows that were removed since this source had the fingerprint ``fingerprint``.
 
-        The positions in a run are those before the removal. The caller needs only rows before position ``reached``.
-        A run is yielded only if it is certain that its rows were removed and that nothing else has changed. No run
-        follows a run that is not exact (``RemovedRows.is_exact``). While the source reads rows to find the runs, it
-        yields None from time to time.
+        The positions in a run are the positions that the rows had before the removal. The caller needs only rows
+        before position ``reached``. A run is yielded only if it is certain that its rows were removed and that nothing
+        else has changed. After a run that is not exact (``RemovedRows.is_exact``), no more runs are yielded. While the
+        source reads rows to find the runs, it yields None from time to time.
         """
         return iter(())
 
     def locate(self, row: int) -> str:
-        """Return a text, for dead letters, that says where in the source the row at position ``row`` is."""
+        """Return a string that says where in the source the row at position ``row`` is; dead letters contain it."""
         return f"row {row}"
 
     def place(self, row: int) -> str:
@@ -181,7 +184,7 @@ class Source(ABC):
         yield Origin(None, first_row, stop_row - first_row)
 
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
-        """Do what the source has to do after the delivery; the delivery calls this once all rows are durable."""
+        """Do what the source has to do after the delivery; the delivery calls this when all rows are durable."""
 
     def _find_fingerprint(self) -> str | None:
         return None
@@ -298,12 +301,12 @@ class _WrappedSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``; False if the user's source lacks it."""
+        """See ``Source``; False if the user's source does not define ``is_content_known``."""
         return bool(getattr(self._given, "is_content_known", False))
 
     @property
     def can_read_again(self) -> bool:
-        """See ``Source``; True if the user's source lacks it."""
+        """See ``Source``; True if the user's source does not define ``can_read_again``."""
         return bool(getattr(self._given, "can_read_again", True))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:

@@ -67,8 +67,8 @@ class TransformedSource(ChangedSource):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that the function returns, except for the rows at positions in ``skip``.
 
-        The function is called for every row, even if the position of the result is in ``skip``. Only an
-        UnreadableRecord is passed on without calling the function.
+        The function is called for every row that is not an UnreadableRecord, even if the position of the result is in
+        ``skip``. An UnreadableRecord is kept unchanged.
         """
         self._filtered = 0
         self._runs.clear()
@@ -108,10 +108,10 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """Return a text, for dead letters, that says where in the other source the row is.
+        """Return a string that says where in the underlying source the row is; dead letters contain it.
 
-        If the row's position in the other source is no longer remembered, the text has the row's number among the rows
-        that the function kept.
+        If the row's position in the underlying source is no longer remembered, the string contains the row's number
+        among the rows that the function kept.
         """
         before = self._given(row)
         return f"row {row} of the rows that transform kept" if before is None else self._source.locate(before)
@@ -132,7 +132,7 @@ class TransformedSource(ChangedSource):
             first_row, index = end, index + 1
 
     def _given(self, row: int) -> int | None:
-        """Return a kept row's position in the other source; None if that position is no longer remembered."""
+        """Return a kept row's position in the underlying source; None if that position is no longer remembered."""
         runs = list(self._runs)
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
         return None if index < 0 else row + runs[index][1]
@@ -145,7 +145,7 @@ class TransformedSource(ChangedSource):
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:
-    """Return ``given`` if it is a function; if it is a text ``module:name``, return the function of that name.
+    """Return ``given`` if it is a function; if it is a string ``module:name``, return the function of that name.
 
     Modules in the current directory can be imported too. Raises ConfigurationError if the module or the name in it is
     not found, or if what was found cannot be called.

@@ -1,7 +1,8 @@
 """A hash of row objects that depends on the type and the value of every field.
 
-Values of Python's plain types are hashed as pickle writes them. Any other object whose content can be determined is
-hashed as the name of its type together with its content. The pickled bytes are only hashed, never stored or unpickled.
+For a value of one of Python's plain types, the bytes that pickle writes are hashed. For any other object whose content
+can be determined, the name of its type and its content are hashed. The bytes from pickle are only hashed, never stored
+or unpickled.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class _Reading:
 
 
 class CursorSource(IterableSource):
-    """The rows of an executed statement, as dicts by column name; can be read once.
+    """The rows of an executed statement, as dicts that map column names to values; can be read once.
 
     ``fingerprint`` is a result of ``sql_fingerprint``; if it is None, a hash of ``source_version`` is used.
     """
@@ -140,7 +140,8 @@ class SchemaRows(IterableSource):
 def _reference(cursor: Any) -> Callable[[], Any]:
     """Return a function without parameters. It returns the cursor, or None once the cursor was freed.
 
-    If the cursor allows weak references, the function has only a weak one, so that the connection can be freed.
+    If the cursor allows weak references, the function holds only a weak reference to it, so that the connection can be
+    freed.
     """
     try:
         return weakref.ref(cursor)

@@ -33,9 +33,9 @@ _log = logging.getLogger("zerobus_core")
 class CursorThread:
     """The result of a statement, read like a cursor.
 
-    Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
-    daemon thread makes all calls to the connection, because some drivers bind a connection to its thread. Only the call
-    that cancels a statement comes from another thread.
+    Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. Because
+    some drivers bind a connection to its thread, one daemon thread makes all calls to the connection, except for the
+    call that cancels a statement.
 
     If a signal interrupts the wait for a call, the call continues in the daemon thread. The database is asked to cancel
     the statement if the driver can do that, and the process can end without waiting for the thread.

@@ -56,7 +56,7 @@ _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseColumn:
-    """A column of a result whose values can need a conversion, because they have a driver's own form."""
+    """A column whose values can need a conversion, because the driver returns them in a form of its own."""
 
     name: str
     form: str
@@ -74,7 +74,7 @@ class DatabaseColumn:
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
-    """Return the columns of an executed statement that can need a conversion; call this only in the cursor's thread."""
+    """Return the columns whose values can need a conversion; call this only in the cursor's thread."""
     describe = next((_DRIVERS[root] for root in _packages(cursor) if root in _DRIVERS), None)
     if describe is None or cursor.description is None:
         return ()

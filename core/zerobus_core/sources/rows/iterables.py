@@ -61,7 +61,7 @@ def content_with_version(content: str | None, options: IngestOptions) -> str | N
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if ``skip`` has durable rows after the source's end, because the source has changed."""
+    """Raise ConfigurationError if ``skip`` has durable rows after the source's end: the source has then changed."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
@@ -198,7 +198,7 @@ class OneShotIterable:
 class IterableSource(Source):
     """Rows that are produced one by one. Position 0 is the first row that this source reads.
 
-    The user may have taken rows from an iterator before; those rows have no position.
+    Rows that the user has already taken from the iterator have no position.
     """
 
     def __init__(

@@ -71,7 +71,8 @@ class RowBlocks(Iterator[Any]):
 def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
     """Return how many rows to take from a block, beginning with row ``at``, and their approximate size in bytes.
 
-    At most ``limit`` rows are taken. Their size can exceed ``most_bytes`` by about ``SAMPLED_EVERY`` rows.
+    At most ``limit`` rows are taken. Their size can exceed ``most_bytes`` by the size of about
+    ``SAMPLED_EVERY`` rows.
     """
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0

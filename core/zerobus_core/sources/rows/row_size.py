@@ -54,9 +54,9 @@ def _weight_of(values: Iterable[Any], depth: int) -> int:
 def flat_size_of(rows: Sequence[Any]) -> int | None:
     """Return the approximate size of ``rows`` in bytes; None if only ``size_of`` can measure them.
 
-    Every 16th row is measured. These rows must be all dicts or all tuples, and their values must have plain types, such
-    as text, numbers and dates. They are measured together, in a tenth of the time that a call of ``size_of`` for each
-    row would take.
+    Every 16th row is measured. The result is None unless the measured rows are all dicts or all tuples, and all their
+    values have plain types, such as text, numbers and dates. The rows are measured together, which takes a tenth of the
+    time that a call of ``size_of`` for each of them would take.
     """
     sample = rows[::SAMPLED_EVERY]
     kinds = set(map(type, sample))

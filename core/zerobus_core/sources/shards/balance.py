@@ -18,9 +18,9 @@ _CUT_ABOVE = 0.25
 
 
 def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
-    """Return the indexes of ``sizes`` in at most ``shards`` groups; all groups have about the same sum of sizes.
+    """Divide the indexes of ``sizes`` into at most ``shards`` groups that have about the same sum of sizes.
 
-    No group is empty. Groups are ordered by their first index, and the indexes in a group are in order.
+    Returns the groups, ordered by their first index. The indexes in a group are in order. No group is empty.
     """
     # The heap also counts units, so that many units of size 0, such as empty files, are spread over the shards.
     order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))

@@ -71,7 +71,7 @@ def _version_of(dataset: Any) -> str:
 
 
 def _groups(dataset: Any, shards: int) -> list[tuple[list[Any], int]]:
-    """Divide the fragments into at most ``shards`` groups of about equal size; return each with its size in bytes."""
+    """Divide the fragments into at most ``shards`` groups of about equal size in bytes; return each with its size."""
     fragments = list(dataset.get_fragments())
     infos = dataset.filesystem.get_file_info([fragment.path for fragment in fragments])
     sizes = [int(info.size or 0) for info in infos]

@@ -81,9 +81,10 @@ def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(index: int, of: int, *facts: Any) -> str:
-    """Return the fingerprint of a shard: a hash of its ``index``, of the number of shards ``of``, and of ``facts``.
+    """Return the fingerprint of a shard, which contains a hash of all arguments.
 
-    ``facts`` are JSON-compatible values that identify the data of the shard or of the whole split.
+    ``index`` is the index of the shard. ``of`` is the number of shards; for files and datasets, it is the number that
+    was requested. ``facts`` are JSON-compatible values that identify the data of the shard or of the whole split.
     """
     digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
     return f"shard:{index}/{of}:{digest[:32]}"

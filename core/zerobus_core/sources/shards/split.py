@@ -96,7 +96,7 @@ def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]
 
 
 def _storable(paths: list[str]) -> str | list[str] | None:
-    """Return the paths in the form that a shard stores: one text, or a list if there are several.
+    """Return the paths in the form that a shard stores: a single string, or a list of strings if there are several.
 
     Returns None if a path contains a secret or has its own file system object.
     """

@@ -79,8 +79,8 @@ class Database:
 
         ``lower`` is the value above which rows are read; None for all rows. For a date or timestamp column of
         PostgreSQL, ``Column.like`` is ``lower``, and no value is fetched. For any other column, ``Column.like`` is
-        a value that is fetched from the column. NULL is ignored, and on PostgreSQL also infinite values and NaN. If the
-        column contains only ignored values, or is empty, returns None instead of a Column.
+        a value that is fetched from the column. NULL is ignored; on PostgreSQL, infinite values and NaN are ignored
+        too. If the column contains only ignored values, or is empty, returns None instead of a Column.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -158,9 +158,10 @@ class Database:
         """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
 
         Rows with the same value are in the same part, so parts are less equal if many rows have the same value.
-        Each returned value is the last value of a part; the end of the last part is not returned. The values are
-        distinct and in the database's order. Only rows that meet all conditions are divided; without conditions, only
-        rows in which the column is not NULL. ``rows`` must be the number of these rows.
+        Each returned value is the last value of a part; the last value of the last part is not returned. The values
+        are distinct and in the database's order. Only rows that meet all conditions are divided. If there are no
+        conditions, all rows in which the column is not NULL are divided. ``rows`` must be the number of the rows that
+        are divided.
         """
         numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
         if not numbers:

@@ -23,7 +23,7 @@ def spelled(name: str, columns: dict[str, Any]) -> str | None:
 def checked_name(what: str, name: Any) -> str:
     """Return ``name``; raise ConfigurationError if it is not text, is blank, or contains a NUL.
 
-    ``what`` is the word for the name in the error's message, such as "key".
+    The error message calls the name ``what``, for example "key".
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")

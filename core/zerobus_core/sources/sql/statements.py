@@ -72,7 +72,10 @@ class Dialect:
     def statement(
         self, what: str, query: str, conditions: Sequence[Condition], order: Sequence[str] = ()
     ) -> tuple[str, Any]:
-        """Return the text ``SELECT what FROM (query) q WHERE …``, and the values to bind; None if there are none."""
+        """Return the text ``SELECT what FROM (query) q WHERE …``, and the values to bind.
+
+        If there are no values, None is returned in their place.
+        """
         values = [value for condition in conditions for value in condition.values]
         where = f" WHERE {' AND '.join(condition.sql for condition in conditions)}" if conditions else ""
         by = f" ORDER BY {', '.join(order)}" if order else ""
