@@ -50,7 +50,10 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams, and drop the reference to the SDK session, so that a stream's thread frees it."""
+        """Request no more streams, and drop the reference to the SDK session.
+
+        A stream's thread then frees the session.
+        """
         # The garbage collector must not free the session, because the collector can run in any thread.
         self._open_stream = None
 

@@ -83,7 +83,7 @@ def clip(
 
 
 def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
-    """Split a record batch into chunks of about ``MAX_CHUNK_BYTES`` or less; its data is not copied.
+    """Split a record batch into chunks of about ``MAX_CHUNK_BYTES`` or less, without copying its data.
 
     ``first_row`` is the position of the batch's first row. An empty batch becomes one empty chunk. All chunks of a
     batch have the same number of rows, except that the last chunk can have fewer. If the rows differ in size, the

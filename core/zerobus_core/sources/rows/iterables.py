@@ -116,8 +116,8 @@ class OneShotIterable:
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
         """Start to iterate over ``records``.
 
-        Pass ``given`` only if iterators share the rows of one object, so that a second iterator would lack the rows
-        that the first has taken. ``given`` is this object, and is then remembered like the iterator.
+        Pass ``given`` only if the rows come from an object whose iterators share its rows, so that a second iterator
+        would lack the rows that the first has taken. ``given`` is this object, and is remembered like the iterator.
         """
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
