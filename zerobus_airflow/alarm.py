@@ -2,8 +2,8 @@
 
 Airflow sets an alarm (SIGALRM). Its handler raises an error once, at whatever point the program has reached. That
 causes two problems. First, if the error interrupts a request to Airflow's supervisor, the answer to this request stays
-unread, and the next request reads it as its own answer. Second, a source can catch the error, and then continue or end
-as if it had no more rows.
+unread, and the next request reads it as its own answer. Second, a source can catch the error. The source then
+continues, or it ends as if it had no more rows.
 """
 
 from __future__ import annotations

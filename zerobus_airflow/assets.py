@@ -1,4 +1,4 @@
-"""Unity Catalog tables as Airflow assets, named as the Databricks provider names them."""
+"""Makes Airflow assets for Unity Catalog tables, with the same URIs as in Airflow's Databricks provider."""
 
 from __future__ import annotations
 

@@ -86,8 +86,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         if the table or its grants are created while the task runs. If the task has a ``retry_policy``, the policy
         decides first.
     :param state_uri: the path or URI of the file that keeps a handoff's state between runs. (In a handoff, each run
-        delivers what is new in the source.) Without it, the state is stored with the table's asset, which must then be
-        an outlet of the task (Airflow 3.3 and newer). ``NewFiles`` and shards of a slice require it. (templated)
+        delivers what is new in the source.) Without ``state_uri``, the state is stored with the table's asset, which
+        must then be an outlet of the task (Airflow 3.3 and newer). ``state_uri`` is required for ``NewFiles`` and for
+        shards of a slice. (templated)
     :param handoff_name: name of the handoff. By default, it consists of the ids of Dag and task and, in a mapped task,
         the map index; for shards of a slice, it is the name of the file at ``state_uri``. (templated)
     :param on_busy: what a handoff does if another run is delivering: ``fail`` (Airflow then retries the task),

@@ -93,7 +93,7 @@ def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
     if source is None or (operator.state_uri is not None and not is_handoff_source(source)):
         raise ConfigurationError(
             f"task {operator.task_id!r}: shard needs a source, and with state_uri this source must be NewFiles or "
-            "NewRows. For a shard of split_source_task, leave state_uri out, and pass the shard as source, or pass it "
+            "NewRows. For a shard of split_source_task, leave state_uri out, and pass the shard either as source, or "
             "as shard together with the source that was split"
         )
     if operator.state_uri is None and is_handoff_source(source):
@@ -220,8 +220,8 @@ def hand_over(
     """Deliver what is new in ``source``, with this task instance as the owner of the slice.
 
     A retry delivers the slice that an earlier attempt froze. If someone clears the task after its slice was delivered,
-    the slice is sent again, and the receipt counts these rows in ``rows_redelivered``. If the operator has a shard,
-    nothing is frozen, and only this shard is delivered.
+    the slice is sent again, and the receipt counts the rows of the slice in ``rows_redelivered``. If the operator has
+    a shard, nothing is frozen, and only this shard is delivered.
     """
     # Imported here, so that processes that only parse Dags do not load it.
     from zerobus_core import Handoff

@@ -46,7 +46,7 @@ _CONNECTION_TYPES = ("zerobus", "databricks")
 
 
 class ZerobusHook(BaseHook):
-    """Calls Zerobus Ingest of the Databricks workspace that an Airflow connection describes.
+    """Delivers rows through Zerobus Ingest to the Databricks workspace that an Airflow connection describes.
 
     :param zerobus_conn_id: a connection of type ``zerobus``, or an existing one of type ``databricks`` that has a
         service principal's client id and OAuth secret (Login and Password).
@@ -96,7 +96,7 @@ class ZerobusHook(BaseHook):
         )
 
     def get_conn(self) -> Workspace:
-        """Return ``get_workspace()``; this is Airflow's name for it."""
+        """Return the result of ``get_workspace()``; every Airflow hook has a method ``get_conn``."""
         return self.get_workspace()
 
     def get_schema(self, table: str, *, timeout: float = 30.0) -> TableSchema:
@@ -119,7 +119,7 @@ class ZerobusHook(BaseHook):
     ) -> Receipt:
         """Deliver all records to ``table``, or raise an error; see ``zerobus_core.ingest``.
 
-        ``options`` can be a mapping of IngestOptions' fields, and ``checkpoint`` a path. ``checkpoint_uri`` is a
+        ``options`` can be a mapping of IngestOptions' fields. ``checkpoint`` can be a path. ``checkpoint_uri`` is a
         directory for a checkpoint of the running task instance, as in the operators; a task that delivers to one table
         twice needs a directory for each delivery.
 
@@ -295,7 +295,8 @@ class _Fields:
 def _extra_of(connection: Connection) -> dict[str, Any]:
     """Return the extra fields of a connection.
 
-    Raises ConfigurationError if the text of the field Extra is not a JSON object. Airflow itself ignores such a text.
+    Raises ConfigurationError if the field Extra contains text that is not a JSON object. Airflow itself ignores
+    this mistake.
     """
     try:
         extra = json.loads((connection.extra or "").strip() or "{}")

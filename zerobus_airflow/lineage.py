@@ -74,7 +74,7 @@ def file_datasets(source: Any) -> list[Any]:
 
 
 def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
-    """Return the tables that a query reads, as OpenLineage's parser finds them.
+    """Return an OpenLineage data set for each table that, according to OpenLineage's parser, the query reads.
 
     The list is empty if OpenLineage does not know how to name tables of this database. Some versions of OpenLineage ask
     the database for the columns of the tables.

@@ -35,7 +35,10 @@ class DeadLettersLink(BaseOperatorLink):
     name = "Dead letters"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL of the dead-letter file's page; empty if the task wrote no such file or no page shows it."""
+        """Return the URL of the page that shows the task's dead-letter file.
+
+        The URL is empty if the task wrote no dead-letter file, or if the file's storage has no such pages.
+        """
         return getattr(operator, "dead_letters", "") or kept_link(self, ti_key)
 
 

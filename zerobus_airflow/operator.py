@@ -32,9 +32,10 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     :param records: the rows, as a list, a data frame, an Arrow table, or the output of another task. (That task then
         becomes an upstream task.) Values in the rows are never rendered as templates. (templated: task outputs are
         resolved)
-    :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, a list of
-        these, or an ``ObjectStoragePath``, which is read through its own connection. It can also be ``NewFiles``,
-        ``NewRows`` or ``NewItems``: then each run delivers what is new since the last run. (templated)
+    :param source: the files to deliver (Parquet, CSV, JSON Lines, Arrow IPC, Avro or Excel): the path or URI of a file,
+        a directory or a glob; an ``ObjectStoragePath``, which is read through its own connection; or a list of these.
+        ``source`` can also be ``NewFiles``, ``NewRows`` or ``NewItems``: then each run delivers what is new since the
+        last run. (templated)
     :param records_callable: a function that returns or yields rows; it can have context variables as parameters,
         and runs only on the worker.
     :param shard: if ``source`` is ``NewFiles`` or ``NewRows``: one of the shards that ``freeze_slice_task`` returns,

@@ -60,7 +60,7 @@ def is_known(value: Any) -> bool:
 
 
 def one_of(name: str, value: Any, *choices: str) -> Any:
-    """Return the value if it is one of the choices; raise a ConfigurationError that lists the choices otherwise."""
+    """Return ``value`` if it is one of ``choices``; otherwise raise a ConfigurationError that lists ``choices``."""
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
     return value

@@ -105,7 +105,7 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def resolve(value: Any, context: Context) -> Any:
-    """Return the output of a task if ``value`` is an unresolved reference to it; otherwise return ``value``.
+    """If ``value`` is an unresolved reference to a task's output, return this output; otherwise return ``value``.
 
     The output of a mapped task, which is a lazy sequence, becomes a list.
     """
@@ -132,7 +132,7 @@ def readable(source: Any) -> Any:
     if not source.protocol and (found := re.match(r"/(\w[\w+.-]+):/", str(source))):
         raise ConfigurationError(
             f"source is an ObjectStoragePath that became the local path {shown_uri(str(source))!r}: this version of "
-            "universal_pathlib takes a path that begins with a template for a local one. Write the protocol and the "
+            "universal_pathlib treats a path that begins with a template as a local path. Write the protocol and the "
             f"bucket before the template: ObjectStoragePath('{found[1]}://…/{{{{ … }}}}')"
         )
     if not conn_id_of(source):

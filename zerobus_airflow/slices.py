@@ -42,7 +42,7 @@ def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
 
     Pass the shards to ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``. See
     ``zerobus_core.Handoff.split``. If nothing is left to deliver, the list is empty, and Airflow skips the tasks
-    that follow. While another run delivers a slice, the task fails, so that Airflow retries it.
+    that follow. If another run is delivering a slice, the task fails, so that Airflow retries the task.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, options, zerobus_conn_id)
     return _routed(lambda: handoff.split(n))
@@ -60,8 +60,9 @@ def finish_slice_task(
 ) -> dict[str, Any]:
     """Advance the state if all shards were delivered; return one receipt for all of them.
 
-    ``receipts`` is the ``output`` of the mapped deliveries. If receipts of shards are missing, the task fails and names
-    these shards. If the table's asset is an outlet of this task, the asset's event also contains the receipt.
+    ``receipts`` is the ``output`` of the mapped deliveries. If some shards have no complete receipt, the task fails,
+    and the error lists these shards. If the table's asset is an outlet of this task, the asset's event also contains
+    the receipt.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, None, zerobus_conn_id)
     receipt = _routed(lambda: handoff.finish_shards(list(receipts))).as_dict()

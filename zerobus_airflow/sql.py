@@ -42,8 +42,9 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
 
     Rows go from the database's cursor to the streams; columns are matched by name. JSON and arrays become JSON text in
     a STRING column, because this operator sets the option ``write_json``. To switch this option off, pass
-    ``options={"write_json": False}``. ``IngestOptions(write_json=False)`` cannot switch it off, because it equals the
-    default options. PostgreSQL's intervals become text, in the form in which PostgreSQL writes them.
+    ``options={"write_json": False}``. ``IngestOptions(write_json=False)`` does not switch the option off: False is the
+    default there, and operators ignore fields of IngestOptions that have default values. PostgreSQL's intervals become
+    text, in the form in which PostgreSQL writes them.
 
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)
@@ -64,7 +65,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     :param lag: with ``incremental``, if the column holds times: the longest time, in seconds, from the time in a row's
         column to the commit of the row.
     :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows to leave for the
-        next run. More are left if rows have the same value as the oldest of these.
+        next run. Rows with the same value as the oldest of these rows are left for the next run, too.
     :param commits_in_order: instead of ``lag`` and ``lag_rows``: states that rows become visible in the order of the
         column.
     :param initial: with ``incremental``: the value after which the first run begins. (templated)
@@ -113,8 +114,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         super().__init__(**kwargs)
         if not isinstance(sql, str | XComArg) or not sql:
             raise ConfigurationError(
-                f"task {self.task_id!r}: sql is {sql!r}; pass one SELECT as text, or the path of a .sql file. Run "
-                "other statements before it in a separate task, such as SQLExecuteQueryOperator"
+                f"task {self.task_id!r}: sql is {sql!r}; pass one SELECT as text, or the path of a .sql file. "
+                "To run other statements first, use a separate task, such as SQLExecuteQueryOperator"
             )
         self.sql = sql
         self.sql_conn_id = sql_conn_id

@@ -179,9 +179,9 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        A checkpoint without any rows is written only if this attempt has saved a checkpoint before. That earlier
-        checkpoint can count rows that were about to be sent but never were. If it remained the last one, the next
-        attempt would report these rows as sent twice.
+        A checkpoint without any rows is written only if this attempt has saved a checkpoint before. The earlier
+        checkpoint can count rows that were about to be sent but were never sent. If the earlier checkpoint remained
+        the last one, the next attempt would report these rows as sent twice.
 
         A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
         checkpoint says how many of these rows are sent again.

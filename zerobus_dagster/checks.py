@@ -43,8 +43,8 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
 ) -> dg.AssetChecksDefinition:
     """Build a check of the deliveries to ``asset``.
 
-    The check reads what the deliveries of its own run reported. If that run delivered nothing to the asset, it reads
-    what the last run with a delivery reported. The check fails if there is no delivery yet.
+    The check reads what the deliveries of its own run reported. If that run delivered nothing to the asset, the
+    check reads what the last run with a delivery reported. The check fails if there is no delivery yet.
 
     The check passes if every row that was read is accounted for, if at most ``max_dead_lettered`` rows went to the
     dead-letter file, and if at least ``min_rows`` and at most ``max_rows`` rows were read. The bounds apply to each

@@ -224,7 +224,10 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         return {**config, "resume": None if resume is None else resume_of(resume)}
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return an asset for each table, with a delivery check and a resource for ``connection`` if they are set."""
+        """Return the definitions: an asset for each table, its delivery check, and its resource.
+
+        The check exists only if ``delivery_check`` is set, and the resource only if ``connection`` is set.
+        """
         folder = context.path if context.path.is_dir() else context.path.parent
         ingest_options(self.options)
         parts = [self._definitions(table, folder) for table in self._all_tables()]

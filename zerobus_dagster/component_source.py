@@ -49,7 +49,7 @@ class ZerobusSql(dg.Model, dg.Resolvable):
         return sql_fingerprint(self.query, {"partition_key": partition}, order_by=self.order_by, database=self.url_env)
 
     def rows(self, partition: str | None) -> Iterator[Any]:
-        """Run the query and yield its rows, as the database returns them."""
+        """Run the query, and yield each row as a mapping from column name to value."""
         from sqlalchemy import create_engine, text
 
         url = os.environ.get(self.url_env)
@@ -168,8 +168,8 @@ def _function(path: str) -> Read:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"records does not name a function: {path!r} ({error}); write package.module.function"
+            f"records must be the name of a function, not {path!r} ({error}); write package.module.function"
         ) from error
     if not callable(found):
-        raise TypeError(f"records must name a function, but {path!r} is of type {type(found).__name__}")
+        raise TypeError(f"records must be the name of a function, but {path!r} is of type {type(found).__name__}")
     return cast("Read", found)

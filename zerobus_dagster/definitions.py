@@ -19,10 +19,10 @@ def check_definitions(definitions: dg.Definitions) -> dg.Definitions:
     """Check the assets that use a ZerobusIOManager, and return the definitions unchanged.
 
     Wrap ``Definitions`` in this call, so that mistakes are found when definitions are loaded, for example by
-    ``dg check defs``. Raises a ConfigurationError that names each asset with a mistake, and the mistake. The call finds
-    these mistakes:
+    ``dg check defs``. Raises a ConfigurationError that lists the mistakes, each after the key of its asset. The
+    call finds these mistakes:
 
-    - an output that is annotated None, because Dagster never calls the IO manager for it
+    - an output with the annotation None, because Dagster never calls the IO manager for it
     - an incomplete table name, or metadata that gives two different table names
     - a ``write_mode`` other than append
     - invalid ``ingest_options``

@@ -21,7 +21,7 @@ class StepFileStore(FileCheckpointStore):
 
     The name of the file's folder is the id of the run in which the delivery began. The name of the file itself is a
     hash of the step key and of fields of ``observations``, the store of the same delivery in the event log. If
-    ``observations.is_evidence`` is set, the first checkpoint of the attempt that has durable rows is also saved in
+    ``observations.is_evidence`` is set, the attempt's first checkpoint with durable rows is also saved in
     ``observations``, so that other runs learn from the event log that the table has rows of this delivery.
 
     ``call`` calls a function that uses Dagster. In an async step, the methods of this store run in the delivery's

@@ -24,12 +24,13 @@ __all__ = ["ZerobusIOManager", "not_append"]
 class ZerobusIOManager(dg.ConfigurableIOManager):
     """Pushes what assets return to Databricks Delta tables through Zerobus Ingest.
 
-    Each part of the table's name (catalog, schema, table) is taken from the first of these that has it: the metadata of
-    the output, the metadata of the asset's definition (``table``, ``schema``, ``catalog``, or a full
-    ``dagster/table_name``), this manager's configuration, and the asset key (``["main", "default", "flights"]``).
+    Each part of the table's name (catalog, schema, table) is looked up in these places, and the first place that
+    contains the part decides: the metadata of the output, the metadata of the asset's definition (``table``,
+    ``schema``, ``catalog``, or a full ``dagster/table_name``), this manager's configuration, and the asset key
+    (``["main", "default", "flights"]``).
 
     An asset can return lists of rows, frames and Arrow data directly. A generator has to be wrapped, as in
-    ``return dg.MaterializeResult(value=rows())``, because Dagster treats what an asset yields as events.
+    ``return dg.MaterializeResult(value=rows())``, because Dagster treats yielded values as events.
 
     Examples:
         .. code-block:: python

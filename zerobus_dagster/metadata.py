@@ -1,4 +1,4 @@
-"""Builds the metadata of a delivery: uses Dagster's own keys if they exist, and otherwise keys of ours.
+"""Builds the metadata of a delivery: uses Dagster's own keys where possible, and otherwise our own keys.
 
 The key ``dagster/row_count`` is deliberately not used: it means the number of rows in the table, but a delivery knows
 only how many rows it added.
@@ -96,7 +96,8 @@ def column_metadata(schema: TableSchema) -> Metadata:
 def range_metadata(partitions: Sequence[str]) -> Metadata:
     """Return metadata which says that a materialization's figures are for several partitions together.
 
-    The materializations of these partitions all show the same figures. Empty for fewer than two partitions.
+    The materializations of these partitions all show the same figures. The result is empty for fewer than two
+    partitions.
     """
     if len(partitions) <= 1:
         return {}

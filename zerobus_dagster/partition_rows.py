@@ -27,9 +27,10 @@ def is_frame(value: Any) -> bool:
 def rows_of_partitions(
     schema: pa.Schema, expression: Any, partitions_def: dg.PartitionsDefinition, keys: Sequence[str]
 ) -> Any:
-    """Return a filter for a pyarrow dataset of this schema; it selects the rows of the partitions in ``keys``.
+    """Return a filter for a pyarrow dataset; the filter selects the rows of the partitions in ``keys``.
 
-    ``expression`` is ``partition_expr``: a column, or a mapping from dimension to column for several dimensions.
+    ``schema`` is the schema of the dataset. ``expression`` is the asset's ``partition_expr``: the name of a column or,
+    if the partitions have several dimensions, a mapping from each dimension to the name of its column.
     """
     conditions = [_condition(schema, expression, partitions_def, key) for key in keys]
     joined = conditions[0]
@@ -60,7 +61,7 @@ def split_frame(
     if found != len(frame):
         raise ConfigurationError(
             f"{len(frame) - found} rows of the frame belong to none of the run's partitions {keys[0]} to "
-            f"{keys[-1]}, according to partition_expr ({', '.join(columns)}); leave these rows out"
+            f"{keys[-1]}, according to partition_expr ({', '.join(columns)}); remove these rows from the frame"
         )
     return parts
 

@@ -38,8 +38,9 @@ def _nothing() -> None:
 class ZerobusResource(dg.ConfigurableResource[Any]):
     """Pushes rows to Databricks Delta tables through Zerobus Ingest.
 
-    Connections are opened inside the step and closed before ``ingest`` returns. Nothing happens when the resource is
-    set up or torn down, because Dagster would not retry a step if that failed, and might not even report the failure.
+    Connections are opened inside the step and closed before ``ingest`` returns. The resource does nothing when
+    Dagster sets it up or tears it down: after a failure there, Dagster would not retry the step, and might not even
+    report the failure.
 
     Examples:
         .. code-block:: python
@@ -123,7 +124,10 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         return checked_options(value)
 
     def workspace(self) -> Workspace:
-        """Return the workspace and its credentials; override this method for other credentials. Opens no connection."""
+        """Return the workspace and its credentials, without opening a connection.
+
+        Override this method to use other credentials.
+        """
         whose = self.credentials or self
         return Workspace(
             endpoint=self.endpoint,
@@ -272,7 +276,9 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> Iterator[StreamManager]:
-        """Return a context manager that opens a ``zerobus_core.StreamManager``, for code that pushes rows as they come.
+        """Return a context manager that opens a ``zerobus_core.StreamManager``.
+
+        A StreamManager is for code that pushes rows while it produces them.
 
         At its end, the ``with`` block waits until every row is durable, or raises an error. If the step's ``context``
         is passed, progress is written to the step's log, and the figures are added to the step's materialization.

@@ -20,7 +20,7 @@ def resume_of(value: Any, *, stacklevel: int | None = None) -> Resume:
     """Return ``value`` as "retry", "always" or "never"; raise ValueError for any other value.
 
     True and False are older forms of "retry" and "never". They cause a deprecation warning, unless ``stacklevel`` is
-    None. ``stacklevel`` is as for ``warnings.warn``: 1 stands for the caller of this function.
+    None. ``stacklevel`` is as for ``warnings.warn``: 1 means the caller of this function.
     """
     if isinstance(value, bool):
         word: Resume = "retry" if value else "never"

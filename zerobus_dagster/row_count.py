@@ -20,7 +20,7 @@ _LOOK_EVERY = 1.0
 
 
 def delta_row_count(uri: str, storage_options: Mapping[str, str] | None = None) -> RowCount:
-    """Return a function that counts the rows of the Delta table at ``uri`` (a path or an object store).
+    """Return a function that counts the rows of the Delta table at ``uri``, a path or an object store's URI.
 
     The returned function is for the ``row_count`` of a check. It reads the Delta log, and also the data files for which
     the log has no number of rows. It needs the package deltalake.

@@ -58,8 +58,8 @@ class ClientCredentials:
 class FederatedCredentials:
     """Credentials from your own identity provider: its token is exchanged for a Databricks token (RFC 8693).
 
-    ``token_supplier`` is called from a worker thread whenever a token is needed, and returns a JWT. ``client_id`` names
-    the service principal for workload identity federation; None means account-level federation.
+    ``token_supplier`` is called from a worker thread whenever a token is needed, and returns a JWT. ``client_id`` is
+    the id of the service principal for workload identity federation; None means account-level federation.
     """
 
     token_supplier: Callable[[], str] = field(repr=False)

@@ -199,7 +199,7 @@ def test_the_source_names_the_partition_of_the_run(
     [
         ({}, "set one of source"),
         ({"source": "a.csv", "records": "a.b"}, "set one of source"),
-        ({"records": "no.such.module"}, "records does not name a function"),
+        ({"records": "no.such.module"}, "records must be the name of a function"),
         ({"source": "{partition_key}.csv"}, "no partitions_def"),
         ({"source": "a.csv", "client_secret": "literal"}, "client_secret"),
         ({"source": "a.csv", "options": {"stream": 4}}, "no such ingest option: stream"),

@@ -1,10 +1,10 @@
-"""Reads the text of an SDK error to choose the class of our error that replaces it.
+"""Replaces each SDK error by one of our errors; the text of the SDK error decides the class of our error.
 
-The errors of the Python SDK 1.10.0 have neither the status code nor the details of a failure. The SDK's own distinction
-of retryable errors is wrong for the token endpoint: HTTP 429, a dropped connection and a captive portal's page all
-become NonRetriableException. So only the text of an error says what happened. The fixed parts of that text come from
-the SDK (errors.rs, default_token_factory.rs) and from tonic (the description of each status code). The table ``RULES``
-lists these parts, and each rule has a test in which a real server causes the error.
+The errors of the Python SDK 1.10.0 have neither the status code nor the details of a failure. The SDK divides errors
+into retryable and other ones, but this division is wrong for the token endpoint: HTTP 429, a dropped connection and a
+captive portal's page all become NonRetriableException. So only the text of an error says what happened. The fixed
+parts of that text come from the SDK (errors.rs, default_token_factory.rs) and from tonic (the description of each
+status code). The table ``RULES`` lists these parts, and each rule has a test in which a real server causes the error.
 
 A rule matches from the start of the text, so a status name that is quoted in a server's message has no effect.
 """

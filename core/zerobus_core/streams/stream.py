@@ -143,7 +143,7 @@ class Stream:
         self._inbox.put(None)
 
     def kill(self) -> int:
-        """Stop sending and reporting; return how many batches may have reached the service."""
+        """Stop sending batches and posting events; return how many batches may have reached the service."""
         with self._lock:
             self._killed = True
             reached = self._reached
@@ -169,7 +169,7 @@ class Stream:
             time.sleep(_LINGER)
 
     def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> bool:
-        """Open the stream, and pass batches to it until its end.
+        """Open the SDK stream, and pass batches to it until ``close`` or ``kill`` is called, or the stream breaks.
 
         Returns True if the SDK stream was closed, and False if the SDK stream could not be opened or was abandoned.
         """
