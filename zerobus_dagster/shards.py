@@ -1,4 +1,7 @@
-"""The work in the steps of a sharded asset. SourceWork delivers a whole source; SliceWork delivers its new data."""
+"""The work in the steps of a sharded asset.
+
+SourceWork delivers all rows of a source. SliceWork delivers only the new data of a source.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +43,11 @@ class ShardedWork(Protocol):
         ...
 
     def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
-        """Deliver one shard. Return its receipt under the key "receipt", and metadata of the table under "about"."""
+        """Deliver one shard. The returned dict contains the receipt ("receipt") and metadata of the table ("about")."""
         ...
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
-        """Return the merged receipt and additional metadata; None if there is no receipt to merge."""
+        """Return the merged receipt and additional metadata. Return None if there is no receipt to merge."""
         ...
 
 

@@ -60,7 +60,9 @@ class Step:
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
-        """Return the step of an asset's or op's context. If the step makes several assets, ``asset_key`` chooses one.
+        """Build a Step from the context of an asset or op.
+
+        If the step makes several assets, ``asset_key`` chooses one of them.
 
         Raises ConfigurationError if the step makes several assets and ``asset_key`` is None, or if the step makes
         assets and ``asset_key`` is not one of them.
@@ -85,7 +87,7 @@ class Step:
 
     @classmethod
     def of_output(cls, context: OutputContext) -> Step:
-        """Return the step of an IO manager's context."""
+        """Build a Step from the context of an IO manager."""
         # Not has_partition_key: it is False in a run over a range of partitions.
         partitions = tuple(context.asset_partition_keys) if context.has_asset_partitions else ()
         running = _running_output(context)

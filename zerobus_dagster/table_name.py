@@ -43,14 +43,14 @@ def from_asset_key(path: Sequence[str]) -> Parts:
 def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
     """Return ``catalog.schema.table``; each part is taken from the first of ``levels`` that contains it.
 
-    The caller passes the most specific level first. Raises ConfigurationError if no level contains one of the parts;
-    the error message begins with ``output``, a description of the output.
+    The caller passes the most specific level first. Raises ConfigurationError if one of the parts is missing from
+    every level. The error message begins with ``output``, a description of the output.
     """
     parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
     missing = [part for part, name in parts.items() if not name]
     if missing:
         raise ConfigurationError(
-            f"{output}: the name of its table has no {' and no '.join(missing)}; set what is missing in the metadata "
+            f"{output}: the name of its table has no {' and no '.join(missing)}; set each missing part in the metadata "
             "of the asset, in the configuration of ZerobusIOManager, or in the asset key (catalog, schema, table)"
         )
     return ".".join(str(name) for name in parts.values())

@@ -50,7 +50,7 @@ def _data_option(command: _Command) -> _Command:
 
 
 def _plain_errors(command: _Command) -> _Command:
-    """Wrap a command. The wrapper shows an error that the user can correct as one line, without a traceback."""
+    """Wrap a command. Errors that the user can correct are then shown in one line, without a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:

@@ -75,7 +75,10 @@ class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The principal or its token lacks a permission. ``code`` is 4024 if Zerobus refuses the table, else None."""
+    """The principal or its token lacks a permission.
+
+    ``code`` is 4024 if Zerobus refuses access to the table, and None otherwise.
+    """
 
     http_status = 403
     error_code = "PERMISSION_DENIED"

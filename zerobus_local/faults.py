@@ -136,7 +136,7 @@ class Rule:
             raise ValueError(f"seconds {self.seconds} is not between 0 and {LONGEST:g}")
         points = POINTS[:-1] if self.action == "fail" else POINTS
         if self.at not in points:
-            raise ValueError(f"at {self.at!r} is not a point of {self.action}; use one of {', '.join(points)}")
+            raise ValueError(f"'at' cannot be {self.at!r} for {self.action}; use one of {', '.join(points)}")
         if status_code(self.status) is grpc.StatusCode.OK:
             raise ValueError(f"status {self.status} does not refuse anything: use another one")
         if not _LEAST_HTTP <= self.http_status <= _MOST_HTTP:

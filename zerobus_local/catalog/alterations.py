@@ -19,7 +19,7 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 
 
 def planned(table: Table, statement: AlterTable) -> _Plan:
-    """Return the table's catalog entry after ``statement``, and a function that makes the Delta commit.
+    """Return the catalog entry that the table has after ``statement``, and a function that makes the Delta commit.
 
     Nothing is changed until that function is called. ``planned`` raises a LocalZerobusError if the change is
     impossible. The returned function raises InvalidRequest if a new constraint is invalid, or if a row violates it.

@@ -119,7 +119,7 @@ class Catalog:
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
-        """From now on, call ``listener`` with each table that has just been dropped or replaced."""
+        """Register ``listener``, to be called with each table right after the table is dropped or replaced."""
         self._when_dropped.append(listener)
 
     def settle(self) -> None:
@@ -139,8 +139,8 @@ class Catalog:
         owns the objects that the script creates, and is granted access to them.
 
         Raises a LocalZerobusError if a statement cannot be run. If the script contains an invalid or unsupported
-        statement, no statement of the script is run. If a statement fails while it is run, the statements before it
-        keep their effect.
+        statement, no statement of the script is run. If a statement fails while it is run, the preceding statements
+        keep their effects.
         """
         owner = owner or self.principals.default.client_id
         statements = _sql().parse(text)
@@ -313,7 +313,7 @@ class Catalog:
         return Result(message=f"dropped table {table.name}")
 
     def _drop(self, tables: list[Table], state: State) -> None:
-        """Save ``state`` without ``tables``, and then delete the folders of these tables."""
+        """Save a copy of ``state`` that lacks ``tables``, and then delete the folders of these tables."""
         names = {table.name for table in tables}
         with self.locks.alone(*tables):
             self._save(replace(state, tables={n: table for n, table in state.tables.items() if n not in names}))

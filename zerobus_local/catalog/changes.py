@@ -48,8 +48,8 @@ def describe(table: Table) -> pa.Table:
 def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
     """Append ``rows`` to the table; return the number of rows.
 
-    ``columns`` has the name of a column of the table for each column of ``rows``, in the same order. All other columns
-    of the table are set to NULL. If ``columns`` is empty, ``rows`` must have all columns of the table, in order.
+    ``columns[i]`` is the name of the table's column that receives column ``i`` of ``rows``. All other columns of the
+    table are set to NULL. If ``columns`` is empty, ``rows`` must have all columns of the table, in the table's order.
     The caller must hold the table's commit lock. Raises InvalidRequest if the rows do not fit the table.
     """
     names = _target_columns(table, columns)
@@ -120,7 +120,7 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an error's text, from which prefixes such as "External error: " are removed.
+    """Return the first line of an error's text, after removing prefixes such as "External error: ".
 
     The other lines are omitted, because they can contain a table of rows.
     """

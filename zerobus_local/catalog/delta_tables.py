@@ -39,8 +39,8 @@ _LONGEST_IN_FOLDER = 150  # characters of a table name in the name of a temporar
 def create(table: Table) -> None:
     """Create an empty Delta table in a temporary folder; call ``put_in_place`` next.
 
-    Deletes temporary folders that a crash has left for a table of this name. Raises InvalidRequest if delta-rs refuses
-    the table's definition.
+    Deletes temporary folders that a crash left behind for a table of this name. Raises InvalidRequest if delta-rs
+    refuses the table's definition.
     """
     for left_over in table.path.parent.glob(f"{_made_name(table)}.*"):
         remove(left_over)

@@ -13,10 +13,10 @@ __all__ = ["effective_privileges", "may_read", "missing_for_zerobus", "without_s
 
 
 def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[str]:
-    """Return the grants that the principal still needs to write to the table through Zerobus; empty if none is missing.
+    """Return the grants that Zerobus needs for this table and that the principal lacks; empty if none is missing.
 
     SELECT and MODIFY must be granted on the table itself, by these names. ALL PRIVILEGES is not enough, and neither is
-    a grant on the schema or the catalog: the service answers a principal who has only such grants with code 4024.
+    a grant on the schema or the catalog: if a principal has only such grants, the service answers with code 4024.
     USE CATALOG and USE SCHEMA can come from ALL PRIVILEGES, and USE SCHEMA can be inherited from the catalog.
     """
     missing = []
@@ -63,7 +63,7 @@ def effective_privileges(state: State, kind: str, full_name: str, principal: str
 
 
 def without_securable(grants: frozenset[Grant], full_name: str) -> frozenset[Grant]:
-    """Return those of ``grants`` that are neither on the securable ``full_name`` nor on a securable inside it."""
+    """Return ``grants`` minus the grants on the securable ``full_name`` and on the securables inside it."""
     return frozenset(
         grant for grant in grants if grant.full_name != full_name and not grant.full_name.startswith(f"{full_name}.")
     )

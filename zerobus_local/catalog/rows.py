@@ -16,8 +16,8 @@ __all__ = ["first_rows", "plain_rows", "plain_values"]
 def first_rows(dataset: Dataset, rows: int) -> pa.Table:
     """Return the first ``rows`` rows, or all if there are fewer.
 
-    Reads whole row groups. ``Dataset.head`` is not used, because it leaves threads behind that read ahead: the process
-    crashes if it ends while such a thread runs.
+    Reads whole row groups. ``Dataset.head`` is not used, because the threads with which it reads ahead keep running
+    after it returns: the process crashes if it ends while such a thread runs.
     """
     import pyarrow as pa
 
@@ -45,7 +45,7 @@ def plain_values(rows: pa.Table | pa.RecordBatch) -> list[tuple[Any, ...]]:
     """Return each row as a tuple of Python values.
 
     Python cannot represent some dates and times, for example a date after the year 9999. A value that is or contains
-    such a date or time is replaced by a text: the type of the value, followed by "out of Python's range".
+    such a date or time is replaced by a string: the type of the value, followed by "out of Python's range".
     """
     return list(zip(*map(_plain_column, rows.columns), strict=True))
 

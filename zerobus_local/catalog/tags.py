@@ -17,7 +17,7 @@ _NO_RESCUE = "column {}: this tag has no effect, because only a nullable VARIANT
 
 
 def tagged(table: Table, statement: SetTags) -> tuple[Table, tuple[str, ...]]:
-    """Return a copy of the table in which ``statement`` has changed a column's tags; also return notes for the user.
+    """Apply ``statement``, which changes a column's tags. Return the changed copy of the table, and notes for the user.
 
     Raises NotFound if the table does not have the column.
     """

@@ -1,6 +1,6 @@
 """Issues and checks OAuth access tokens. Each token is for one principal, and usually for one table.
 
-A token is a signed JWT, so it stays valid when the server restarts. To open a stream, a token needs
+A token is a signed JWT, so it stays valid when the server restarts. A token that opens a stream needs
 ``authorization_details`` with SELECT and MODIFY on the table, as the SDK requests them. The principal's grants on the
 table, its schema and its catalog are checked when the token is issued, and again when a stream opens. It is an
 assumption that the Databricks service also makes the second check.
@@ -60,8 +60,8 @@ class Tokens:
         """Return a token for the principal, and the token's lifetime in seconds.
 
         ``details`` are the requested ``authorization_details``. ``lifetime``, in seconds, replaces the usual lifetime.
-        Raises InvalidRequest for malformed details, and PermissionDenied if the details name an existing table and the
-        principal lacks a grant that Zerobus needs for that table.
+        Raises InvalidRequest for malformed details, and PermissionDenied if the details refer to an existing table and
+        the principal lacks a grant that Zerobus needs for that table.
         """
         granted = [_checked_detail(detail) for detail in details or []]
         for detail in granted:

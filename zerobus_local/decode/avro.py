@@ -1,8 +1,9 @@
 """Decodes Avro records: raw datums, written with the schema that the client sent when it opened the stream.
 
 The service does not document which Avro types fit which column. This decoder accepts the types that Databricks'
-``to_avro`` writes. It also accepts a number of days for DATE, a number of microseconds for TIMESTAMP and JSON text for
-VARIANT, as JSON and protobuf clients send them. fastavro reads one datum at a time, so this format is slow here.
+``to_avro`` writes. It also accepts the forms that JSON and protobuf clients send: a number of days for DATE, a number
+of microseconds for TIMESTAMP, and JSON text for VARIANT. fastavro reads one datum at a time, so this format is slow
+here.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class _SchemaCheck:
         self._named = named
 
     def check(self, record: dict[str, Any]) -> None:
-        """Raise StatusError (8001) if a field does not fit the table, or if a NOT NULL column lacks its field."""
+        """Raise StatusError (8001) if a field does not fit the table, or if there is no field for a NOT NULL column."""
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
@@ -171,10 +172,10 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """Return the only type besides null if ``avro`` is a union; otherwise return ``avro``.
+        """Return ``avro``, or its only type besides null if ``avro`` is a union.
 
-        If that is only the name of a type, return the definition of the type instead. Raises StatusError (8001) if a
-        union has no type besides null, or several.
+        If the result would be the name of a type that the schema defines, return the definition of that type instead.
+        Raises StatusError (8001) if ``avro`` is a union that has no type besides null, or several of them.
         """
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]

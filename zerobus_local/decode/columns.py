@@ -1,8 +1,8 @@
 """The last step of every decoder: converts columns from the wire to columns of the Delta table.
 
 All casts are checked. A value that does not fit is never wrapped around or replaced by NULL. Instead, an error with
-the record and the field is raised. The only exception: a number for a FLOAT or DOUBLE column can be rounded. Columns
-are converted as a whole; single records are examined only to find the bad one.
+the record and the field is raised. Only one change of a value is allowed: a number for a FLOAT or DOUBLE column can be
+rounded. Columns are converted as a whole; single records are examined only to find the bad one.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
 
 
 def _names(metadata: bytes) -> list[str]:
-    """Return the field names in the metadata of a VARIANT; values refer to them by index."""
+    """Return the field names in the metadata of a VARIANT. The VARIANT's value refers to these names by index."""
     if metadata[0] & 0x0F != _VERSION:
         raise ValueError(f"the metadata has the unsupported version {metadata[0] & 0x0F}")
     width = (metadata[0] >> 6) + 1

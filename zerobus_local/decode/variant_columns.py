@@ -1,4 +1,4 @@
-"""Converts VARIANTs at any depth of a column to JSON text, and checks the JSON text of VARIANTs sent as text."""
+"""Converts VARIANTs at any depth of a column to JSON text, and checks VARIANTs that were sent as JSON text."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
     ``stored`` is the column's type in the table. Where ``column`` has a struct and ``stored`` has text, the struct is a
     VARIANT. All fields of the result are nullable, nulls stay nulls, and large lists become lists. Raises
-    RefusedRecordError if a value cannot be decoded as a VARIANT. The error has the row of that value, and its ``field``
-    is ``name``.
+    RefusedRecordError if a value cannot be decoded as a VARIANT. In the error, ``record`` is the row of that value, and
+    ``field`` is ``name``.
     """
     kind = column.type
     if pa.types.is_struct(kind):
@@ -50,9 +50,9 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
 @contextmanager
 def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
-    """Change each RefusedRecordError of the ``with`` block so that its index is the index of a row of ``lists``.
+    """Change the index in each RefusedRecordError that the ``with`` block raises to the index of a row of ``lists``.
 
-    In the block, the index of an error counts the elements of all lists. It is replaced by the index of the row whose
+    In the block, the index in an error counts the elements of all lists. It is replaced by the index of the row whose
     list contains the element.
     """
     try:
@@ -63,7 +63,7 @@ def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
 
 
 def check_variant_texts(batch: pa.RecordBatch, types: Mapping[str, Any]) -> None:
-    """Raise RefusedRecordError if the text of a VARIANT is not valid JSON. Check one column after the other.
+    """Check the columns one by one; raise RefusedRecordError if the text of a VARIANT is not valid JSON.
 
     The keys of ``types`` are the names of the columns, and the values are the types of the columns in Delta's form.
     """

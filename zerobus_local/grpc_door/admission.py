@@ -62,7 +62,9 @@ class Admission:
         Also sets ``call.number``, and triggers the faults that happen before a stream opens.
         """
         if not call.table_name:
-            raise invalid_error(f"the header {TABLE_HEADER} is missing: it must name the table as catalog.schema.table")
+            raise invalid_error(
+                f"the header {TABLE_HEADER} is missing: it must contain the table's name as catalog.schema.table"
+            )
         try:
             call.table_name = str(TableName.parse(call.table_name))
         except InvalidRequest as error:

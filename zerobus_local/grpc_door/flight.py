@@ -107,12 +107,15 @@ class FlightProtocol:
         return conform(columns, whole.num_rows, self._shape)
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
-        """Return an acknowledgement of all offsets up to and including ``offset``: ``rows`` rows in total."""
+        """Return an acknowledgement of all offsets up to and including ``offset``.
+
+        ``rows`` is the total number of rows that were sent at these offsets.
+        """
         self._acknowledged = (offset, rows)
         return _put_result(offset, rows, None)
 
     def close_signal(self, seconds: float) -> bytes:
-        """Return the last acknowledgement again, but with the announcement that the stream ends in ``seconds``."""
+        """Return the last acknowledgement again, and announce in it that the stream ends in ``seconds`` seconds."""
         return _put_result(*self._acknowledged, seconds)
 
 

@@ -1,9 +1,9 @@
 """The protobuf messages of the Zerobus service and of Arrow Flight, built at import, without protoc.
 
 Names and numbers are those of ``zerobus_service.proto`` (proto2, package ``databricks.zerobus``) in the SDK 1.10.0
-source distribution. Only JSON records differ: they are declared as bytes here and as strings there. The wire format is
-the same, but the parser would fail on a string that is not valid UTF-8. Because the parser accepts any bytes, the
-decoder receives such a JSON record and refuses it in the same way as other bad records.
+source distribution. Only JSON records differ: this module declares them as bytes, and the SDK declares them as strings.
+The wire format is the same, but the parser would fail on a string that is not valid UTF-8. Because the parser accepts
+any bytes, a JSON record that is not valid UTF-8 reaches the decoder, which refuses it like any other bad record.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ _ROUTES: list[tuple[str, str, Handler]] = [
 
 
 class SameOrigin:
-    """Refuses requests that a page of another site makes through a browser. Allows GET, HEAD and OPTIONS.
+    """Refuses requests that a page of another site makes through a browser. GET, HEAD and OPTIONS are always allowed.
 
     A request comes from a page of another site if its Origin header and its Host header contain different hosts.
     """

@@ -114,7 +114,7 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Return the answer to an error of Starlette (unknown route, wrong method) in Databricks' form."""
+    """Return an answer, in Databricks' form, to an error that Starlette raised (unknown route, wrong method)."""
     assert isinstance(error, HTTPException)
     codes = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     message = f"{request.method} {request.url.path}: {error.detail}"

@@ -85,8 +85,8 @@ def create_principal(call: Call) -> Response:
 def run_sql(call: Call) -> Response:
     """POST /local/sql {"script": …}: return each statement's result, with rows as Arrow.
 
-    Needs the token of the first service principal. This route exists because the Statement Execution API returns rows
-    only as text, and only those of the last statement.
+    Needs the token of the first service principal. This route exists because the Statement Execution API returns only
+    the rows of the last statement, and returns them only as text.
     """
     _require_first_principal(call)
     script = call.json_object().get("script")
