@@ -94,7 +94,7 @@ class ServerOptions:
 
     @property
     def bracketed_host(self) -> str:
-        """The host as it is written before a colon and a port: an IPv6 address is put in brackets."""
+        """The host in the form that can be followed by a colon and a port: an IPv6 address is put in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property

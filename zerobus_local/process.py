@@ -1,4 +1,4 @@
-"""Runs the service in a separate process, which can be killed, and restarted with the same ports and data folder."""
+"""Runs the service in a separate process, which can be killed and restarted with the same ports and data folder."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class LocalZerobusProcess:
     def start(cls, data_dir: str | Path, *, timeout: float = 60.0, **options: Any) -> Self:
         """Start a server on the folder ``data_dir``, and return once the server answers requests.
 
-        ``options`` are fields of ServerOptions. Raises LocalZerobusError if the server exits, or does not answer within
-        ``timeout`` seconds; the message contains the last lines of the server's log.
+        ``options`` are fields of ServerOptions. Raises LocalZerobusError if the server ends before it answers, or does
+        not answer within ``timeout`` seconds; the message contains the last lines of the server's log.
         """
         data = Path(data_dir).resolve()
         data.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class LocalZerobusProcess:
         return Catalog(self.data).table(str(name))
 
     def read(self, table: str) -> pa.Table:
-        """Return all rows of a table from its Delta table in the data folder, even if the child is not running."""
+        """Return all rows of a table, read from the data folder. This works even if the child is not running."""
         return dataset_at(Catalog(self.data).table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
@@ -178,8 +178,9 @@ class LocalZerobusProcess:
         return remote
 
     def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
-        """Kill the child; return an error message with the reason why it did not start and the last lines of its log.
+        """Kill the child, and return an error message.
 
+        The message contains the reason for the failed start, followed by the last lines of the child's log.
         ``begin`` is the position in the log file where the lines of this child begin.
         """
         assert self._process is not None

@@ -2,8 +2,8 @@
 
 * ``zerobus_local``: a server for one test, on an empty data folder.
 * ``zerobus_local_session``: a server for the whole test run; each test must use its own table names.
-* ``zerobus_local_env``: the server ``zerobus_local``, and environment variables that make ``Workspace.from_env``
-  connect to it.
+* ``zerobus_local_env``: the server ``zerobus_local``. During the test, environment variables are set so that
+  ``Workspace.from_env`` connects to this server.
 
 Each fixture is a LocalZerobus. The server's modules are imported when a test uses one of the fixtures, not before.
 """
@@ -45,7 +45,7 @@ def zerobus_local_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def zerobus_local_env(zerobus_local: LocalZerobus, monkeypatch: pytest.MonkeyPatch) -> LocalZerobus:
-    """The server ``zerobus_local``, and environment variables that make ``Workspace.from_env`` connect to it."""
+    """The server ``zerobus_local``; environment variables are set so that ``Workspace.from_env`` connects to it."""
     described = zerobus_local.describe()
     for variable, key in {
         "ZEROBUS_SERVER_ENDPOINT": "endpoint",

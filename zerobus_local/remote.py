@@ -69,7 +69,7 @@ class RemoteServer:
 
     @property
     def faults(self) -> RemoteFaults:
-        """The faults of the server, to switch them on and off."""
+        """An object that switches the server's faults on and off."""
         return RemoteFaults(self)
 
     def sql(self, script: str) -> list[Result]:

@@ -123,7 +123,7 @@ class LocalZerobus:
         return self._running().catalog.create_table(sql)
 
     def read(self, table: str) -> pa.Table:
-        """Return all rows of a table from its Delta table, in any order."""
+        """Read a Delta table, and return all of its rows, in no particular order."""
         return dataset_at(self._service.catalog.table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:

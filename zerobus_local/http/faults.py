@@ -19,7 +19,10 @@ _ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 
 
 
 class CutResponse(Response):
-    """A response that is cut off: the connection closes before all bytes that Content-Length promises are sent."""
+    """A response that is cut off: the server closes the connection before it has sent the whole body.
+
+    The Content-Length header gives more bytes than the server sends.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the headers and only the first bytes of the body."""
@@ -30,7 +33,7 @@ class CutResponse(Response):
 
 
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
-    """Apply the faults of one token request; return a response to send instead of a token, and a token lifetime.
+    """Apply the faults to one token request; return a response to send instead of a token, and a token lifetime.
 
     The response is None unless a fault replaces the token. The lifetime, in seconds, is None unless a fault sets it.
     ``table`` is the name of the table for which the token is requested. It is "" if the token is not for a table; then

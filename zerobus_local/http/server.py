@@ -56,7 +56,7 @@ class HttpServer:
     def start(self, timeout: float = 10.0) -> None:
         """Start the server, and return once it answers requests.
 
-        Raises RuntimeError if the server ends instead, or if it does not answer within ``timeout`` seconds.
+        Raises RuntimeError if the server ends before it answers, or if it does not answer within ``timeout`` seconds.
         """
         self._thread.start()
         deadline = time.monotonic() + timeout

@@ -37,16 +37,17 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
 
 
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return ``batch`` with ``schema`` in place of its own schema, without copying or checking the values.
+    """Return a batch that has the values of ``batch`` and the schema ``schema``.
 
-    ``schema`` may differ from the batch's schema only in NOT NULL and metadata. A cast would have the same result
-    with pyarrow 20 or later, but older versions cannot cast a nullable field of a struct to NOT NULL.
+    The values are neither copied nor checked. ``schema`` must be equal to the schema of ``batch``, but NOT NULL and
+    metadata may differ. A cast would have the same result with pyarrow 20 or later, but older versions cannot cast a
+    nullable field of a struct to NOT NULL.
     """
     return pa.record_batch(_Declared(batch, schema))
 
 
 class _Declared:
-    """Exports a batch through Arrow's C interface, with a schema that replaces the batch's own."""
+    """Exports a batch through Arrow's C interface, but replaces the batch's schema with another one."""
 
     def __init__(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
         self._batch, self._schema = batch, schema

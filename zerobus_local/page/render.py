@@ -240,9 +240,10 @@ def _folded(key: str, summary: str, inner: str) -> str:
 def _table(
     caption: str, head: Iterable[str], rows: list[str], nothing: str, *, numbers: Container[str] = frozenset()
 ) -> str:
-    """Return an HTML table; if there are no rows, return a paragraph with the text ``nothing`` instead.
+    """Return an HTML table; if ``rows`` is empty, return a paragraph that contains the message ``nothing`` instead.
 
-    ``numbers`` are the headings of the columns that are aligned to the right.
+    If ``nothing`` is empty, too, return an empty string. ``numbers`` are the headings of the columns that are aligned
+    to the right.
     """
     if not rows:
         return f'<p class="nothing">{escape(nothing)}</p>' if nothing else ""

@@ -151,7 +151,10 @@ class DropCatalog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantChange:
-    """GRANT privileges ON kind name TO principal; if ``revoke``, REVOKE privileges ON kind name FROM principal."""
+    """GRANT privileges ON kind name TO principal, or REVOKE privileges ON kind name FROM principal.
+
+    The statement is REVOKE if ``revoke`` is true.
+    """
 
     privileges: tuple[str, ...]
     kind: str
@@ -193,7 +196,10 @@ class Insert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """DELETE FROM name [WHERE condition]. ``condition`` is SQL for the query engine; None deletes all rows."""
+    """DELETE FROM name [WHERE condition]. If ``condition`` is None, all rows are deleted.
+
+    ``condition`` is SQL for the query engine.
+    """
 
     name: TableName
     condition: str | None

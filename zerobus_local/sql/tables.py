@@ -165,7 +165,7 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            raise InvalidRequest(f"{what} {name} appears twice (names are compared without case)")
+            raise InvalidRequest(f"{what} {name} appears twice (upper and lower case are treated as equal)")
         seen.add(name.lower())
 
 

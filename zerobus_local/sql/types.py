@@ -40,7 +40,7 @@ _MAX_DEPTH = 100  # the limit of the SDK's schema conversion
 def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tuple[DeltaType, str]:
     """Return a type as Delta JSON and as SQL text.
 
-    ``depth`` is the number of types in which this type is nested. Raises InvalidRequest if the type is not supported;
+    ``depth`` is the number of types that enclose this type. Raises InvalidRequest if the type is not supported;
     the error message contains ``column``.
     """
     if depth > _MAX_DEPTH:

@@ -174,7 +174,7 @@ class _Words:
         return token.text
 
     def text(self) -> str:
-        """Consume a text in single quotes, and return it; raise InvalidRequest if something else comes next."""
+        """Consume a quoted string, and return it without quotes; raise InvalidRequest if something else comes next."""
         token = self._peek()
         if token is None or token.token_type != TokenType.STRING:
             self._fail("a text in single quotes")

@@ -1,4 +1,4 @@
-"""The thread that writes one Delta table, and the limit on the bytes that wait in all of these threads together."""
+"""The thread that writes one Delta table, and the limit on the total number of bytes that wait in all such threads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Append:
 
 
 class Budget:
-    """Limits the number of bytes that wait for a commit. If no bytes are waiting, a request of any size is allowed."""
+    """Limits the number of bytes that wait for a commit. If no bytes wait, ``take`` allows any number of bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -49,7 +49,7 @@ class AckQueue:
         return request
 
     def acknowledge_at(self, due: float, request: Stored) -> None:
-        """Schedule the acknowledgement of a committed request for the time ``due``.
+        """Schedule a committed request to be acknowledged at the time ``due``.
 
         A request is never acknowledged before the requests that were scheduled earlier.
         """
@@ -62,7 +62,7 @@ class AckQueue:
     def take_due(self, now: float) -> Stored | None:
         """Remove all requests that are due for acknowledgement at ``now``; return the last one, or None if none is due.
 
-        An acknowledgement of the last request covers all requests before it.
+        An acknowledgement of the last request covers all requests that precede it.
         """
         due = None
         while self._committed and self._committed[0][0] <= now:

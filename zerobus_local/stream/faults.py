@@ -23,7 +23,10 @@ class StreamFaults:
         self._number = number
 
     def trigger(self, action: str, message: int, at: str | None = None) -> Rule | None:
-        """Return the rule for ``action`` that triggers at this message, or None; log the fault if a rule triggers."""
+        """Return the rule for ``action`` that triggers at this message, and log the fault.
+
+        If no rule triggers, return None and log nothing.
+        """
         if not self._faults.any:
             return None
         return self._faults.trigger(action, self._table, self._number, message, at)
@@ -34,7 +37,10 @@ class StreamFaults:
         return self._faults.any
 
     def peek(self, action: str, message: int) -> Rule | None:
-        """Return the rule for ``action`` that would trigger at this message, or None; do not trigger the rule."""
+        """Return the rule for ``action`` that would trigger at this message, but do not trigger the rule.
+
+        Return None if no rule would trigger.
+        """
         if not self._faults.any:
             return None
         return self._faults.peek(action, self._table, self._number, message)
@@ -57,7 +63,7 @@ class StreamFaults:
                 raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, rule.text)
 
     def acknowledgement_delay(self, message: int) -> float | None:
-        """Return how many seconds to delay this message's ACK; None to withhold this ACK and all later ones."""
+        """Return the delay of this message's ACK, in seconds. None means: withhold this ACK and all later ones."""
         if not self._faults.any:
             return 0.0
         if self.trigger("withhold_ack", message):

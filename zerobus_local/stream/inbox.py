@@ -22,11 +22,12 @@ _EAGER_BYTES: Final = 64 * 1024
 
 
 class Inbox(threading.Thread):
-    """Reads a gRPC request iterator into a queue of at most ``max_bytes`` bytes; an empty queue takes any message.
+    """Reads a gRPC request iterator into a queue of limited size.
 
-    When the queue is full, the thread stops reading, and HTTP/2 flow control makes the client wait. ``changed`` is the
-    only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of the
-    stream or of its inbox, and notifies ``changed``.
+    The queue holds at most ``max_bytes`` bytes, but an empty queue takes a message of any size. When the queue is full,
+    the thread stops reading, and HTTP/2 flow control makes the client wait. ``changed`` is the only condition variable
+    of a stream: a thread that has news for the stream acquires ``changed``, sets fields of the stream or of its inbox,
+    and notifies ``changed``.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults | None) -> None:
@@ -105,9 +106,9 @@ class Inbox(threading.Thread):
     def take_at(self) -> float | None:
         """The time at which to take the messages; None if there are none.
 
-        If 64 KiB or more are waiting, or if no more messages can come, this is the last time that a message arrived
-        while the queue was empty. Otherwise, this is 5 ms later, so that small messages are taken together. The caller
-        must hold ``changed``.
+        This is normally 5 ms after a message last arrived in an empty queue, so that small messages are taken together.
+        If 64 KiB or more are waiting, or if no more messages can come, the 5 ms are not added. The caller must hold
+        ``changed``.
         """
         if not self._messages:
             return None
@@ -115,7 +116,10 @@ class Inbox(threading.Thread):
         return self._first_at if is_much else self._first_at + _LINGER
 
     def take(self, max_bytes: int) -> list[bytes]:
-        """Remove and return the first messages, up to ``max_bytes`` in total, but at least one if any is waiting."""
+        """Remove and return the first messages, at most ``max_bytes`` bytes in total.
+
+        If the first message alone is larger than ``max_bytes``, remove and return only this message.
+        """
         with self.changed:
             taken: list[bytes] = []
             size = 0

@@ -3,7 +3,7 @@
 The rules of a stream:
 
 1. Offsets of a stream's requests start at 0 and go up by one; any other offset ends the stream (error code 4002).
-2. A request is stored as a whole or refused as a whole. All requests before a refused one are committed and
+2. A request is stored as a whole or refused as a whole. All requests that precede a refused request are committed and
    acknowledged first, so that the first unacknowledged request is the one that was refused.
 3. An acknowledgement covers all requests up to its offset. It is sent only after their rows are committed, and the
    offsets of successive acknowledgements never decrease.
@@ -55,7 +55,10 @@ _UNKNOWN_ERROR: Final = grpc.StatusCode.INTERNAL
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One ingest request: its offset in its stream, and its records in the protocol's form."""
+    """One ingest request of a stream.
+
+    ``records`` are the records of the request, in the form that ``StreamProtocol.decode`` accepts.
+    """
 
     offset: int
     rows: int
@@ -213,7 +216,7 @@ class ServedStream:
         self._faults.break_off(first_offset, "during_commit")
 
     def _refuse(self, requests: list[Request], error: RefusedRecordError) -> None:
-        """Store the requests before the one with the bad record, then end the stream because of that record."""
+        """Store the requests that precede the one with the bad record, then end the stream because of that record."""
         before = 0
         for index, request in enumerate(requests):
             if error.record < before + request.rows:
@@ -273,7 +276,7 @@ class ServedStream:
     def _announce_close(self, offset: int) -> None:
         """If a ``close_signal`` fault triggers at ``offset``, ask the client to close the stream.
 
-        The stream itself ends after the ``seconds`` of the fault.
+        The server ends the stream ``seconds`` later; ``seconds`` is a parameter of the fault.
         """
         rule = self._faults.trigger("close_signal", offset)
         if rule:
