@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError
-from zerobus_core.hosting import letter_rows, replay_options
+from zerobus_core.hosting import letters_source, replay_options
 
 from .delivery import ZerobusDeliveryOperator
 
@@ -43,7 +43,7 @@ class DeadLetterReplayOperator(ZerobusDeliveryOperator):
         return replay_options(super()._ingest_options(context), self.dead_letter_uri)
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
-        return nullcontext(letter_rows(self.dead_letter_uri, self.table))
+        return nullcontext(letters_source(self.dead_letter_uri, self.table, self._ingest_options(context)))
 
     def lineage_inputs(self) -> list[Any]:
         """See ZerobusDeliveryOperator."""

@@ -12,7 +12,6 @@ from .lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .aio import LoopBridge, async_records, run_in_thread
-    from .bad_rows import letter_rows
     from .checkpoint import InvalidCheckpointError
     from .deprecations import warn_deprecated
     from .doctor import diagnose
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .process.interruption import StopRequest
     from .process.signals import is_of_signal
     from .receipt import ProgressLog
-    from .replaying import replay_options
+    from .replaying import letters_source, replay_options
     from .schema.table import check_table_name
     from .sources.files.finding.found import holds_no_files
     from .sources.rows.cursor import sql_fingerprint
@@ -48,7 +47,7 @@ __all__ = [
     "holds_no_files",
     "is_of_signal",
     "is_shard",
-    "letter_rows",
+    "letters_source",
     "plural",
     "replay_options",
     "run_in_thread",
@@ -76,7 +75,7 @@ _HOMES = {
     "holds_no_files": "sources.files.finding.found",
     "is_of_signal": "process.signals",
     "is_shard": "sources.shards",
-    "letter_rows": "bad_rows",
+    "letters_source": "replaying",
     "plural": "wording",
     "replay_options": "replaying",
     "run_in_thread": "aio",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .bad_rows import letter_rows, tables_of_letters
+from .bad_rows import lines_of_letters, tables_of_letters
 from .delivery.arguments import options_argument
 from .errors import ConfigurationError
 from .push import ingest
+from .sources.files.letters import LettersSource
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from .checkpoint import CheckpointStore
     from .options import IngestOptions
     from .receipt import Progress, Receipt
+    from .sources import Source
     from .workspace import Workspace
 
-__all__ = ["replay", "replay_options"]
+__all__ = ["letters_source", "replay", "replay_options"]
 
 
 def replay(  # noqa: PLR0913 - as ingest, with everything by name
@@ -46,18 +48,29 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
     chosen = replay_options(options_argument(options), dead_letter_uri)
     if table is None:
         tables = tables_of_letters(dead_letter_uri)
-        if len(tables) != 1:
+        if not tables:
+            raise ConfigurationError(f"{shown_uri(dead_letter_uri)} is empty: there are no dead letters to replay")
+        if len(tables) > 1:
             raise ConfigurationError(
                 f"{shown_uri(dead_letter_uri)} holds dead letters for {len(tables)} tables ({', '.join(tables)}); "
                 "pass one of them as table"
             )
         table = tables[0]
-    rows = letter_rows(dead_letter_uri, table)
-    return ingest(workspace, table, rows, options=chosen, checkpoint=checkpoint, on_progress=on_progress, stop=stop)
+    records = letters_source(dead_letter_uri, table, chosen)
+    return ingest(workspace, table, records, options=chosen, checkpoint=checkpoint, on_progress=on_progress, stop=stop)
+
+
+def letters_source(dead_letter_uri: str, table: str, options: IngestOptions) -> Source:
+    """Return the rows of the dead letters for ``table``, in the order of the file, as a source for ``ingest``.
+
+    Raises ConfigurationError if the file is missing or is not a dead-letter file, and TransportError if the storage
+    fails.
+    """
+    return LettersSource(lines_of_letters(dead_letter_uri, table), options)
 
 
 def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
-    """Return the options with ``parse_text`` set, because dead letters hold dates, times and decimals as text.
+    """Return the options with ``parse_text`` set, because dead letters hold dates and times as text.
 
     Raises ConfigurationError if the options would write new dead letters to the file at ``dead_letter_uri``.
     """

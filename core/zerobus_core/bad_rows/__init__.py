@@ -9,10 +9,18 @@ from ..lazy_names import lazy_names
 if TYPE_CHECKING:
     from .codec import from_letter
     from .dead_letter import MARKER, DeadLetterFile
-    from .letters import letter_rows, letters_of, tables_of_letters
+    from .letters import letters_of, lines_of_letters, tables_of_letters
     from .policy import BadRowPolicy
 
-__all__ = ["MARKER", "BadRowPolicy", "DeadLetterFile", "from_letter", "letter_rows", "letters_of", "tables_of_letters"]
+__all__ = [
+    "MARKER",
+    "BadRowPolicy",
+    "DeadLetterFile",
+    "from_letter",
+    "letters_of",
+    "lines_of_letters",
+    "tables_of_letters",
+]
 
 __getattr__ = lazy_names(
     __name__,
@@ -21,8 +29,8 @@ __getattr__ = lazy_names(
         "BadRowPolicy": "policy",
         "DeadLetterFile": "dead_letter",
         "from_letter": "codec",
-        "letter_rows": "letters",
         "letters_of": "letters",
+        "lines_of_letters": "letters",
         "tables_of_letters": "letters",
     },
 )

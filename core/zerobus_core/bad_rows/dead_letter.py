@@ -24,6 +24,7 @@ from ..errors import ConfigurationError, RecordError
 from ..optional_imports import require_pyarrow
 from ..process.signals import is_of_signal
 from ..ranges import RowRanges
+from ..schema.types import StructType
 from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
 from .codec import from_wire, to_letter
@@ -71,6 +72,7 @@ class DeadLetterFile:
     ) -> None:
         self.uri = uri
         self._schema = schema
+        self._row_type = StructType(schema.columns)
         self._source_fingerprint = source_fingerprint
         self._leave_out = frozenset(leave_out)
         self._locate = locate or "row {}".format
@@ -114,7 +116,7 @@ class DeadLetterFile:
         fields = [
             {key: value for key, value in asdict(field).items() if key not in {"row", "place"}} for field in bad.fields
         ]
-        self._add(bad.row, to_letter(bad.record), error, fields)
+        self._add(bad.row, to_letter(bad.record, self._row_type), error, fields)
 
     def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:
         """Add a row that the service refused; ``decoded`` is the row as ``Encoder.decode`` returned it."""
@@ -122,7 +124,7 @@ class DeadLetterFile:
         columns = {column.name for column in self._schema.columns}
         # Fields that the service puts into its rescue column are JSON; the table has no columns for them.
         record = from_wire(given, self._schema.columns) | {k: v for k, v in given.items() if k not in columns}
-        self._add(row, to_letter(record), error, [])
+        self._add(row, to_letter(record, self._row_type), error, [])
 
     def _add(self, row: int, record: Any, error: str, fields: list[dict[str, Any]]) -> None:
         letter = {
@@ -186,11 +188,13 @@ class DeadLetterFile:
         return self._form == "jsonl" and self._file.is_local
 
     def _letters_of(self, data: bytes) -> Iterator[dict[str, Any]]:
-        return letters_in(self.uri, data)
+        return (letter for letter, _ in letters_in(self.uri, data))
 
 
-def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the dead letters in ``data``, the content of the file at ``uri``.
+def letters_in(uri: str, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield each dead letter in ``data``, the content of the file at ``uri``, as a dict and as JSON text.
+
+    The text has at least the marker and the record. Its numbers are as in the file, but those in the dict are rounded.
 
     Raises ConfigurationError if the content is not a dead-letter file, or if it is Parquet and pyarrow is not
     installed.
@@ -225,13 +229,13 @@ def _checked(letter: dict[str, Any]) -> dict[str, Any]:
     return letter
 
 
-def _read_lines(data: bytes) -> Iterator[dict[str, Any]]:
+def _read_lines(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     is_empty = True
     for line in io.BytesIO(data):
         # A last line without a line end is left from a write that broke off, unless an editor has removed the line end.
         if line.strip() and (line.endswith(b"\n") or _is_letter(line)):
             is_empty = False
-            yield _checked(json.loads(line))
+            yield _checked(json.loads(line)), line
     if data and is_empty and not data.startswith(f'{{"{MARKER}"'.encode()):
         raise ValueError("not dead letters")
 
@@ -248,7 +252,15 @@ def _is_letter(line: bytes) -> bool:
         return False
 
 
-def _read_parquet(data: bytes) -> Iterator[dict[str, Any]]:
+def _read_parquet(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    for letter in _rows_of_parquet(data):
+        text = b'{"%b":%d,"record":%b}' % (MARKER.encode(), VERSION, letter["record"].encode())
+        letter["fields"], letter["record"] = json.loads(letter["fields"]), json.loads(letter["record"])
+        yield _checked(letter), text
+
+
+def _rows_of_parquet(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield each dead letter, with JSON text for its fields and its record."""
     if not data:
         return
 
@@ -257,9 +269,7 @@ def _read_parquet(data: bytes) -> Iterator[dict[str, Any]]:
 
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         for batch in file.iter_batches(_BLOCK_ROWS):
-            for letter in batch.to_pylist():
-                letter["fields"], letter["record"] = json.loads(letter["fields"]), json.loads(letter["record"])
-                yield _checked(letter)
+            yield from batch.to_pylist()
 
 
 def _with_parquet(kept: bytes, lines: list[bytes]) -> bytes:
@@ -270,10 +280,13 @@ def _with_parquet(kept: bytes, lines: list[bytes]) -> bytes:
     schema = pa.schema([(name, whole.get(name, pa.string())) for name in _COLUMNS])
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema) as writer:
-        letters = chain(_read_parquet(kept), map(json.loads, lines))
+        letters = chain(_rows_of_parquet(kept), map(_row_for_parquet, lines))
         while block := list(islice(letters, _BLOCK_ROWS)):
             columns: dict[str, Any] = {name: [letter[name] for letter in block] for name in _COLUMNS}
-            for name in ("fields", "record"):
-                columns[name] = [json.dumps(value) for value in columns[name]]
             writer.write_table(pa.table(columns, schema=schema))
     return sink.getvalue()
+
+
+def _row_for_parquet(line: bytes) -> dict[str, Any]:
+    letter: dict[str, Any] = json.loads(line)
+    return letter | {name: json.dumps(letter[name]) for name in ("fields", "record")}
