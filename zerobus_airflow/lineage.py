@@ -57,7 +57,12 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
             raise
         _log.info("OpenLineage: the inputs are not known: %s: %s", type(error).__name__, error)
         inputs = []
-    return OperatorLineage(inputs=inputs, outputs=[_table_dataset(receipt, workspace)])
+    try:
+        outputs = [_table_dataset(receipt, workspace)]
+    except ImportError as error:  # an installed version of OpenLineage that lacks one of these classes
+        _log.info("OpenLineage: the table cannot be described: %s", error)
+        outputs = []
+    return OperatorLineage(inputs=inputs, outputs=outputs)
 
 
 def file_datasets(source: Any) -> list[Any]:

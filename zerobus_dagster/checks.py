@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import dagster as dg
-from dagster import EventLogRecord
 
 from zerobus_core import Counts
 from zerobus_core.hosting import plural
@@ -68,7 +67,7 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
 
     @dg.asset_check(asset=key, name=name, description=description or _DESCRIPTION, blocking=blocking)
     def zerobus_delivery(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        by_partition = _receipts(context.instance, context.run.run_id, key)
+        by_partition = receipts_to_check(context.instance, context.run.run_id, key)
         if not by_partition:
             return dg.AssetCheckResult(
                 passed=False,
@@ -165,7 +164,7 @@ def _figures(receipts: Receipts) -> dict[str, int]:
     return {name: sum(receipt.get(name, 0) for receipt in receipts) for name in _FIGURES}
 
 
-def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
+def receipts_to_check(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
     """Return a dict from each partition to the receipts of one run's deliveries to the asset ``key``.
 
     If the run ``run_id`` delivered to the asset, the receipts are those of this run. Otherwise, they are those of the
@@ -175,22 +174,28 @@ def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> di
     materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover
     the rows of earlier attempts.
     """
-    wanted: str | None = None
+    if own := _receipts_of_run(instance, run_id, key):
+        return own
+    last = _last_run_that_delivered(instance, key)
+    return {} if last is None else _receipts_of_run(instance, last, key)
+
+
+def _receipts_of_run(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
     latest: dict[str | None, Receipts] = {}
-    cursor, has_more = None, True
-    while has_more:
-        page = instance.fetch_materializations(key, limit=_PAGE, cursor=cursor)
-        delivered = [(record, receipts) for record in page.records if (receipts := _receipts_of(record))]
-        run_ids = [record.run_id for record, _ in delivered]
-        if wanted is None and run_ids:
-            wanted = run_id if run_id in run_ids else run_ids[0]
-        for record, receipts in delivered:
-            if record.run_id == wanted:
-                latest.setdefault(record.partition_key, receipts)
-        cursor, has_more = page.cursor, page.has_more and (wanted is None or wanted in run_ids)
+    for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)):
+        event = entry.asset_materialization
+        if event is not None and event.asset_key == key and (receipts := receipts_in(event.metadata)):
+            latest.setdefault(event.partition, receipts)
     return latest
 
 
-def _receipts_of(record: EventLogRecord) -> Receipts:
-    event = record.asset_materialization
-    return receipts_in(event.metadata) if event is not None else []
+def _last_run_that_delivered(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.fetch_materializations(key, limit=_PAGE, cursor=cursor)
+        for record in page.records:
+            event = record.asset_materialization
+            if event is not None and receipts_in(event.metadata):
+                return record.run_id
+        cursor, has_more = page.cursor, page.has_more
+    return None

@@ -139,8 +139,12 @@ def _resource(context: OpExecutionContext, key: str) -> ZerobusResource:
 
 
 def _checked(shards: Any, table: str) -> list[dict[str, Any]]:
-    if isinstance(shards, Sequence) and all(isinstance(shard, Mapping) for shard in shards):
-        return [dict(shard) for shard in shards]
+    found = type(shards).__name__
+    if isinstance(shards, Sequence) and not isinstance(shards, str | bytes):
+        others = [type(shard).__name__ for shard in shards if not isinstance(shard, Mapping)]
+        if not others:
+            return [dict(shard) for shard in shards]
+        found = f"a {found} with {others[0]}"
     raise ConfigurationError(
-        f"split must return the list of shards that split_source returns, not {type(shards).__name__}", table=table
+        f"split must return the list of shards that split_source returns, not {found}", table=table
     )

@@ -240,7 +240,7 @@ class Faults:
         if rule is None:
             rule = parameters
         elif parameters:
-            raise TypeError(f"add() takes a rule or parameters, not both: {rule!r} and {parameters!r}")
+            raise TypeError(f"add takes either a rule or its parameters, not both: {rule!r} and {parameters!r}")
         if not isinstance(rule, Rule):
             if not isinstance(rule, Mapping):
                 raise ValueError(f"the fault {rule!r} is neither a Rule nor a dict")  # noqa: TRY004  # data, not code

@@ -21,7 +21,8 @@ class Limits:
     """Limits and delays of each stream; None means no limit. All times are in seconds.
 
     The service documents limits of 100,000 rows and 100 MB per second for each stream. By default, the local server
-    does not limit these rates. The constructor raises ValueError for a value that is out of range.
+    does not limit these rates. The constructor raises ValueError, which names the field, for anything but a number in
+    its range.
     """
 
     rows_per_second: float | None = None
@@ -38,13 +39,14 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("rows_per_second", "bytes_per_second", "max_stream_life"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be a number above 0, or None for no limit; it is {value}")
+            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise ValueError(f"{name} must be a number above 0, or None for no limit; it is {value!r}")
         if self.max_stream_life is not None and self.max_stream_life > LONGEST:
             raise ValueError(f"max_stream_life must be at most {LONGEST:g} s, or None; it is {self.max_stream_life}")
         for name in ("ack_delay", "open_delay", "close_signal_lead"):
-            if not 0 <= getattr(self, name) <= LONGEST:
-                raise ValueError(f"{name} must be from 0 to {LONGEST:g} s; it is {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= LONGEST:
+                raise ValueError(f"{name} must be from 0 to {LONGEST:g} s; it is {value!r}")
 
 
 class Pace:

@@ -65,7 +65,7 @@ class ServerOptions:
                 )
         try:
             _ = self.limits
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise InvalidRequest(str(error)) from error
         for name in ("commit_delay", "token_lifetime"):
             seconds = getattr(self, name)

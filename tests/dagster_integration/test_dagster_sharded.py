@@ -65,6 +65,24 @@ def test_the_asset_is_materialized_once_with_the_merged_receipt(
     assert "path" not in metadata
 
 
+@pytest.mark.parametrize(
+    ("shards", "found"),
+    [
+        ("shards", "str"),
+        ("", "str"),
+        ({}, "dict"),
+        ([{}, "shard"], "a list with str"),
+        (({}, None), "a tuple with NoneType"),
+    ],
+)
+def test_a_split_that_returns_something_else_is_refused(
+    table: str, zerobus: ZerobusResource, shards: Any, found: str
+) -> None:
+    asset = build_zerobus_sharded_asset("flights", table=table, split=lambda context: shards)
+    with pytest.raises(dg.Failure, match=f"split_source returns, not {found}"):
+        dg.materialize([asset], resources={"zerobus": zerobus})
+
+
 def test_a_shard_that_failed_is_retried_alone_by_the_retry_policy(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:

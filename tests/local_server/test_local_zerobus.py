@@ -310,9 +310,9 @@ def test_a_list_of_tables_or_schemas_needs_to_be_told_of_what(server: LocalZerob
 
     workspace = client(server.workspace)
     for parameters, missing in (({}, "catalog_name"), ({"catalog_name": "main"}, "schema_name")):
-        with pytest.raises(InvalidParameterValue, match=f"needs {missing}"):
+        with pytest.raises(InvalidParameterValue, match=f"needs the query parameter {missing}"):
             workspace.api_client.do("GET", "/api/2.1/unity-catalog/tables", query=parameters)
-    with pytest.raises(InvalidParameterValue, match="needs catalog_name"):
+    with pytest.raises(InvalidParameterValue, match="needs the query parameter catalog_name"):
         workspace.api_client.do("GET", "/api/2.1/unity-catalog/schemas")
 
 
@@ -324,6 +324,9 @@ def test_a_list_of_tables_or_schemas_needs_to_be_told_of_what(server: LocalZerob
         ({"grpc_port": 70_000}, "grpc_port must be a port number from 0 to 65535 .0 picks a free port., not 70000"),
         ({"commit_delay": -1.0}, "commit_delay -1.0 is not a number of seconds"),
         ({"token_lifetime": float("nan")}, "token_lifetime nan"),
+        ({"rows_per_second": "many"}, "rows_per_second must be a number above 0, or None for no limit; it is 'many'"),
+        ({"ack_delay": "0.1"}, "ack_delay must be from 0 to 1e.09 s; it is '0.1'"),
+        ({"open_delay": None}, "open_delay must be from 0 to 1e.09 s; it is None"),
     ],
 )
 def test_options_that_cannot_be_are_refused_by_name(tmp_path: Path, options: dict[str, object], says: str) -> None:

@@ -110,8 +110,7 @@ class BadRowPolicy:
             bad, read = plural(self.dead_lettered, "row"), plural(rows_read, "row")
             raise RecordError(
                 f"{self.dead_lettered} bad {bad}, but max_bad_records={self._limit} allows only {int(allowed)} of "
-                f"the {rows_read} {read} read; the bad {bad} {plural(self.dead_lettered, 'is', 'are')} in the "
-                "dead-letter file"
+                f"the {rows_read} {read} read; look up the reasons in the dead-letter file"
             )
 
     def flush(self) -> None:
