@@ -62,8 +62,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         is greater than in all rows delivered before (see ``zerobus_core.NewRows``). ``sql`` must then have no
         ``ORDER BY``.
     :param key: with ``incremental``: the column, or columns, that order rows with equal values.
-    :param lag: with ``incremental``, if the column holds times: the longest time, in seconds, from the time in a row's
-        column to the commit of the row.
+    :param lag: with ``incremental``, if the column holds times: the longest delay, in seconds, between the time in a
+        row's column and the commit of the row.
     :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows to leave for the
         next run. Rows with the same value as the oldest of these rows are left for the next run, too.
     :param commits_in_order: instead of ``lag`` and ``lag_rows``: states that rows become visible in the order of the

@@ -114,7 +114,9 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         """
         upstream = context.upstream_output
         if upstream is None or not context.has_asset_key:
-            raise NotImplementedError("ZerobusIOManager loads tables of upstream assets, but this input has none")
+            raise NotImplementedError(
+                "ZerobusIOManager loads the tables of upstream assets, but this input has no upstream asset"
+            )
         key = context.asset_key.to_user_string()
         if self.delta_uri is None:
             raise NotImplementedError(

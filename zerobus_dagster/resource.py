@@ -263,7 +263,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             return
         raise ConfigurationError(
             f"{wrong} is not possible in a handoff: each new run delivers new rows, and each retry or re-execution "
-            "from failure delivers the rest of the same slice; leave it out",
+            f"from failure delivers the rest of the same slice. Leave out {wrong}",
             table=table,
         )
 

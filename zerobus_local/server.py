@@ -105,7 +105,7 @@ class LocalZerobus:
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog of the data folder: its catalogs, schemas, tables and grants."""
+        """The metadata of the data folder: the catalogs, schemas, tables and grants in it."""
         return self._service.catalog
 
     def sql(self, script: str) -> list[Result]:

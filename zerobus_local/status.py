@@ -1,4 +1,4 @@
-"""The errors of the gRPC interface: gRPC statuses, some with a numeric code in the message, and cut connections.
+"""The errors of the gRPC interface: broken connections, and gRPC statuses, some of which have a numeric code.
 
 The message contains the code as ``Error Code: N, Error State: M``. No official list of codes was found. The codes that
 we know are 4002 (an offset that is not the next one), 4024 (a missing permission), 6002 (the stream has reached its

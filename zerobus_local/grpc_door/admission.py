@@ -73,7 +73,7 @@ class Admission:
         self._trigger_faults(context, call)
         if not call.token:
             raise StatusError(
-                grpc.StatusCode.UNAUTHENTICATED, "the header authorization is missing or has no bearer token"
+                grpc.StatusCode.UNAUTHENTICATED, "the authorization header is missing or has no bearer token"
             )
         if self._tokens is not None:
             self._verify(self._tokens, call)

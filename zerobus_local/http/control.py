@@ -30,7 +30,7 @@ __all__ = [
 
 
 def list_faults(call: Call) -> Response:
-    """GET /local/faults: return the active rules by number, and the log of faults that happened."""
+    """GET /local/faults: return the active rules, keyed by their numbers, and the log of faults that happened."""
     faults = call.service.faults
     rules = {str(number): rule.as_dict() for number, rule in faults.list().items()}
     return JSONResponse({"rules": rules, "log": [injection.as_dict() for injection in faults.log()]})

@@ -111,7 +111,7 @@ def table_option(command: _Command) -> _Command:
 
 
 def table_of(given: dict[str, Any]) -> str | None:
-    """Return the table that was passed as TABLE or with ``-t``, and remove both from ``given``.
+    """Return the table that was passed as TABLE or with ``-t``, and remove these two arguments from ``given``.
 
     Returns None if neither was passed. Raises a usage error if both were passed and differ.
     """

@@ -54,7 +54,7 @@ def _handoff_options(command: _Command) -> _Command:
 
 
 def _state_options(command: _Command) -> _Command:
-    """Add ``--yes`` and the options of all handoff commands to a command that changes the state."""
+    """Add ``--yes``, and the options that all handoff commands share, to a command that changes the state."""
     yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     return _handoff_options(yes(connection_options(framed(command))))
 
@@ -192,7 +192,9 @@ def _source_of(text: str, options: dict[str, Any]) -> Any:
         return NewFiles(text, **stated)
     if stated:
         flags = ", ".join("--" + option.replace("_", "-") for option in stated)
-        raise ConfigurationError(f"{flags} apply only to a directory or glob of files; {text} sets its own options")
+        raise ConfigurationError(
+            f"{flags} apply only to a directory or glob of files; set the options of {text} in its own code"
+        )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -113,9 +113,9 @@ class Checkpointing:
         return True
 
     def _extend_reservation(self) -> bool:
-        """Announce more rows before a save that is due anyway, so that reserving these rows needs no separate save.
+        """Reserve more rows just before a save that is due anyway, so that this save also writes the reservation.
 
-        Does nothing if an earlier reservation is still unconfirmed. Returns whether more rows were announced.
+        Does nothing if an earlier reservation is still unconfirmed. Returns whether more rows were reserved.
         """
         account = self._account
         if self._last_batch is None or account.is_unconfirmed:

@@ -312,7 +312,7 @@ def _attrs_reader(kind: type) -> Read | None:
 def _struct_reader(kind: type) -> Read | None:
     """Return the function that reads msgspec Structs of class ``kind``, or None for any other class.
 
-    Fields that are unset are left out. The name that a field has in encoded data is its alias.
+    Fields that are unset are left out. The alias of a field is the name that it has in encoded data.
     """
     names, encoded = getattr(kind, "__struct_fields__", None), getattr(kind, "__struct_encode_fields__", None)
     if names is None or encoded is None:

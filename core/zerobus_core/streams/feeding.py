@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Feeder"]
 
-# Bytes of memory that a row takes besides its payload: an object, and entries in lists here and in the SDK.
-_ROW_OVERHEAD = 64
+# Bytes of memory that a record takes besides its payload: an object, and entries in lists here and in the SDK.
+_RECORD_OVERHEAD = 64
 
 
 class Feeder:
@@ -56,7 +56,7 @@ class Feeder:
         while (entry := self._ledger.waiting) is not None:
             if self._expected_rows is not None and streams:
                 first, rows = entry.batch, self._expected_rows
-                self._flight.on_size_known(_load(first.nbytes, first.rows) * rows // first.rows)
+                self._flight.on_size_known(_load_of(first) * rows // first.rows)
                 self._expected_rows = None
             live = self._roomiest(streams, entry)
             if live is None:
@@ -73,7 +73,7 @@ class Feeder:
 
     def on_acked(self, batches: Iterable[Batch]) -> None:
         """Record that ``batches`` were acknowledged."""
-        self._flight.on_acked(sum(_load(batch.nbytes, batch.rows) for batch in batches))
+        self._flight.on_acked(sum(map(_load_of, batches)))
 
     def on_lost(self) -> None:
         """Record that a stream died with batches in flight."""
@@ -105,17 +105,24 @@ class Feeder:
         return min(able, key=lambda live: self._ledger.in_flight_on(live.stream.number), default=None)
 
     def _has_room(self, live: LiveStream, entry: Entry) -> bool:
-        in_flight = _load(self._ledger.total_bytes_in_flight, self._ledger.rows_in_flight)
+        in_flight = _load(self._ledger.total_bytes_in_flight, self._ledger.rows_in_flight, like=entry.batch)
         if self._ledger.oldest(live.stream.number) is None:
             # With nothing in flight, any batch can go; otherwise a batch larger than the limit would wait forever.
             return in_flight == 0 or self._fits(in_flight, entry, share=1)
-        on_stream = _load(*self._ledger.in_flight_on(live.stream.number))
+        on_stream = _load(*self._ledger.in_flight_on(live.stream.number), like=entry.batch)
         return self._fits(on_stream, entry, share=self._shares) and self._fits(in_flight, entry, share=1)
 
     def _fits(self, load: int, entry: Entry, *, share: int) -> bool:
-        return load + _load(entry.batch.nbytes, entry.batch.rows) <= self._flight.limit // share
+        return load + _load_of(entry.batch) <= self._flight.limit // share
 
 
-def _load(nbytes: int, rows: int) -> int:
-    """Return how many bytes count towards ``max_unacked_bytes``: those of the payload, and a fixed number per row."""
-    return nbytes + rows * _ROW_OVERHEAD
+def _load_of(batch: Batch) -> int:
+    return _load(batch.nbytes, batch.rows, like=batch)
+
+
+def _load(nbytes: int, rows: int, *, like: Batch) -> int:
+    """Return the bytes that count towards ``max_unacked_bytes``: those of the payload, and 64 more for each record.
+
+    ``like`` is a batch of the same kind as the counted rows: all batches of a delivery are records, or all are Arrow.
+    """
+    return nbytes + rows * _RECORD_OVERHEAD if isinstance(like.payload, list) else nbytes

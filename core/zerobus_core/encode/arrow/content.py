@@ -80,7 +80,7 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
 def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
     """Yield a byte string that has one byte per value and says which values are valid; then yield the valid values.
 
-    The bytes of a null value are arbitrary, so they are left out.
+    The data stored for a null value is arbitrary, so it is left out of the second part.
     """
     has_nulls = array.null_count > 0
     yield _values(array.is_valid()) if has_nulls else _VALID * len(array)

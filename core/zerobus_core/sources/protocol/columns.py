@@ -151,7 +151,7 @@ class ShapedSource(ChangedSource):
             return rows
         if len(set(extra)) < len(extra):
             raise SchemaError(
-                "the source has columns that the table lacks, and some of these have the same name: "
+                "the source has columns that the table lacks, and two or more of these share one name: "
                 f"{', '.join(sorted(map(repr, extra)))}; rename them in the source"
             )
         if self._variant is None:

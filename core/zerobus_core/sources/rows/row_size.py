@@ -55,8 +55,8 @@ def flat_size_of(rows: Sequence[Any]) -> int | None:
     """Return the approximate size of ``rows`` in bytes; None if only ``size_of`` can measure them.
 
     Every 16th row is measured. The result is None unless the measured rows are all dicts or all tuples, and all their
-    values have plain types, such as text, numbers and dates. The rows are measured together, which takes a tenth of the
-    time that a call of ``size_of`` for each of them would take.
+    values have plain types, such as text, numbers and dates. The rows are measured together, which is ten
+    times as fast as calling ``size_of`` for each of them.
     """
     sample = rows[::SAMPLED_EVERY]
     kinds = set(map(type, sample))
