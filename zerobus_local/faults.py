@@ -37,8 +37,8 @@ Parameters that choose streams and messages:
   starting when the rule is added.
 * ``message``: an offset or a list of offsets, counted from 0 in each stream. The default is every message.
 * ``probability`` and ``seed``: trigger at random. The outcome depends only on the seed, the table, the number of the
-  stream and the number of the message; it does not depend on timing. A request for a token or a REST insert belongs to
-  no stream. Each rule counts these requests for each table, and uses the count instead of the number of the message.
+  stream and the number of the message; it does not depend on timing. Token requests and REST inserts belong to no
+  stream. Each rule counts these requests for each table, and uses the count instead of the number of the message.
 * ``times``: trigger at most this many times.
 """
 

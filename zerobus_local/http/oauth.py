@@ -132,8 +132,8 @@ def _basic(header: str) -> tuple[str, str] | None:
 def _subject(call: Call, form: dict[str, str]) -> tuple[str, float]:
     """Check a token-exchange request; return the principal id and the lifetime, in seconds, of the new token.
 
-    ``form`` contains the fields of the request. Its ``subject_token`` is a JWT. The field ``client_id``
-    identifies the principal; if the form does not contain this field, the JWT's ``sub`` does. The new token expires
+    ``form`` contains the fields of the request. Its ``subject_token`` is a JWT. The principal is
+    the field ``client_id`` or, if the form does not contain it, the JWT's ``sub``. The new token expires
     no later than the JWT. The JWT's signature is not checked, because the local server has no identity provider from
     which it could get the keys.
     """
