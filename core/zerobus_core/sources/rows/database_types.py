@@ -328,7 +328,7 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """Return an interval unchanged if it is text; refuse a timedelta, because the driver has made 30 days of a month."""
+    """Return an interval unchanged if it is text; refuse a timedelta, in which a month has become 30 days."""
     if not isinstance(value, dt.timedelta):
         return value
     return UnfitValue(
