@@ -94,9 +94,10 @@ class ObservationCheckpointStore:
     if a run over several partitions delivers each separately. With ``resume="never"``, ``load`` finds no checkpoint.
 
     Observations with durable rows also prevent a second delivery: another run with ``on_rematerialize="refuse"`` finds
-    them, and refuses to deliver the asset or partition again. If one delivery is for several partitions together, the
-    observations of its checkpoints belong to none of these partitions. If ``is_evidence`` is set, the store then also
-    writes one observation for each of the partitions, as soon as rows are durable.
+    them, and refuses to deliver the asset or partition again. The checkpoints of a delivery for several partitions
+    together are in observations that belong to none of these partitions, so such a run does not find them. For such a
+    delivery, if ``is_evidence`` is set, the store also writes one observation for each of the partitions, as soon as
+    rows are durable.
     """
 
     step: Step

@@ -45,7 +45,7 @@ class Feed:
         """Put all items of the source into the queue, waiting while the queue is full.
 
         If the source raises an exception, ``items`` yields the items that are still in the queue, and then raises
-        the same exception in the thread. A source that is not read to its end is closed.
+        the same exception. A source that is not read to its end is closed.
         """
         iterator = aiter(self._source)
         try:

@@ -141,9 +141,10 @@ class CheckpointKeeper:
     def settles_in(self, saved_at: float) -> float:
         """Return the seconds for which a newer attempt may still overwrite the checkpoint saved at ``saved_at``.
 
-        A newer attempt that read the store before that save does not know of the saved checkpoint. The newer attempt
-        needs about as long as this attempt to load and save: milliseconds with a file. Returns 0.0 once that time is
-        over, because a newer attempt that reads the store later finds the saved checkpoint.
+        A newer attempt that read the store before that save does not know of the saved checkpoint, and its own first
+        save overwrites it. Loading and saving takes the newer attempt about as long as it took this one: milliseconds
+        with a file. Returns 0.0 once that time is over, because a newer attempt that reads the store later finds the
+        saved checkpoint.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 

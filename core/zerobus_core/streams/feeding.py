@@ -123,6 +123,7 @@ def _load_of(batch: Batch) -> int:
 def _load(nbytes: int, rows: int, *, like: Batch) -> int:
     """Return the bytes that count towards ``max_unacked_bytes``: those of the payload, and 64 more for each record.
 
-    ``like`` is a batch of the same kind as the counted rows: all batches of a delivery are records, or all are Arrow.
+    Rows of Arrow batches are not records, so nothing is added for them. ``like`` is any batch of the delivery: it shows
+    whether the delivery sends records or Arrow batches.
     """
     return nbytes + rows * _RECORD_OVERHEAD if isinstance(like.payload, list) else nbytes

@@ -1,8 +1,8 @@
 """Casts text, as in CSV files, to the types of a table's columns; used if ``parse_text`` is set.
 
 The rules are those of ``values.text``. Arrow's own casts accept some strings that the rules refuse; for these strings,
-this module raises UnfitArrayError. Arrow's own casts also refuse some strings that the rules accept. So the exact walk
-decides about each string that a cast refuses.
+this module raises UnfitArrayError. Arrow's own casts also refuse some strings that the rules accept, so each
+string that a cast refuses is converted again by the exact rules for single values.
 """
 
 from __future__ import annotations
