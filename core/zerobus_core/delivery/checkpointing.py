@@ -132,7 +132,10 @@ class Checkpointing:
         self._account.admit(*self._keeper.check())
 
     def save(self) -> None:
-        """Check which attempt wrote the stored checkpoint, then save the account. Call this while rows can still be sent."""
+        """Check which attempt wrote the stored checkpoint, then save the account.
+
+        Call this while rows can still be sent.
+        """
         self._look()
         kept = self._account.kept()
         self._resent_kept = kept.counts.rows_resent
