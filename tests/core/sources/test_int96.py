@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zerobus_core import IngestOptions, ingest
-from zerobus_core.errors import RecordError
+from zerobus_core.errors import ConfigurationError, RecordError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
 from zerobus_local import LocalZerobus
@@ -61,3 +62,62 @@ def test_a_far_time_keeps_its_year_next_to_a_column_with_nanoseconds(tmp_path: P
     chunks = source_of(path, IngestOptions(drop=["at"])).chunks(RowRanges())
     kept = [value for chunk in chunks for value in chunk.rows.column("far").to_pylist()]  # type: ignore[union-attr]
     assert kept == far.to_pylist()
+
+
+def _stored(nanoseconds: int) -> bytes:
+    """Return 12 bytes of a file: the nanoseconds of the day and the Julian day."""
+    day, rest = divmod(nanoseconds, 86_400 * 10**9)
+    return struct.pack("<qi", rest, day + 2_440_588)
+
+
+def write_far(path: Path, nanoseconds: int, *, is_nested: bool = False) -> Path:
+    """Write one row with a time that Arrow cannot write as INT96."""
+    moments = pa.array([10**18], pa.timestamp("ns"))
+    column = pa.ListArray.from_arrays([0, 1], moments) if is_nested else moments
+    table = pa.table({"at": column})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True, compression="NONE", use_dictionary=False)
+    assert _stored(10**18) in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(_stored(10**18), _stored(nanoseconds)))
+    return path
+
+
+FAR = (datetime(9999, 12, 31) - datetime(1970, 1, 1)).days * 86_400 * 10**9
+
+
+@pytest.mark.parametrize("digits", [1, 624, 999])
+def test_a_far_time_with_nanoseconds_is_named_with_its_year(
+    digits: int, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    """With the digits 624, the nanoseconds wrap around to a time in 1816 that has whole microseconds."""
+    zerobus.create_table(f"CREATE TABLE {table_name} (at TIMESTAMP)")
+    path = write_far(tmp_path / "x.parquet", FAR + digits)
+    for parse_text in (False, True):
+        with pytest.raises(RecordError, match=f"row 0, field at: .*9999-12-31T00:00:00.000000{digits:03}"):
+            ingest(zerobus.workspace, table_name, path, options=IngestOptions(parse_text=parse_text))
+    assert zerobus.read(table_name).num_rows == 0
+
+
+def test_a_far_time_lands_in_a_variant_with_all_of_its_digits(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (at VARIANT)")
+    ingest(zerobus.workspace, table_name, write_far(tmp_path / "x.parquet", FAR + 624))
+    assert zerobus.read(table_name)["at"].to_pylist() == ['"9999-12-31T00:00:00.000000624"']
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "is_nested", "reason"),
+    [
+        (FAR + 624, True, "a time with nanoseconds in a year before 1677 or after 2262, nested in another value"),
+        (300_000 * 365 * 86_400 * 10**9, False, "a time that is not within the years 0001 to 9999"),
+        (300_000 * 365 * 86_400 * 10**9, True, "a time that is not within the years 0001 to 9999"),
+    ],
+)
+def test_a_time_that_cannot_be_read_exactly_ends_the_delivery(
+    nanoseconds: int, *, is_nested: bool, reason: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    kind = "ARRAY<TIMESTAMP>" if is_nested else "TIMESTAMP"
+    zerobus.create_table(f"CREATE TABLE {table_name} (at {kind})")
+    path = write_far(tmp_path / "x.parquet", nanoseconds, is_nested=is_nested)
+    with pytest.raises(ConfigurationError, match=f"cannot read .*x.parquet.*: column at has {reason}"):
+        ingest(zerobus.workspace, table_name, path)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ....bad_rows import MARKER
 from ...libraries.pandas_index import range_column
 from ...protocol.chunking import clip
+from .int96 import Int96, has_int96, opened
 from .json_values import JsonValues
 
 if TYPE_CHECKING:
@@ -52,8 +50,8 @@ class ParquetFormat:
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """Read the file; row groups without wanted rows are not read."""
         with ExitStack() as scope:
-            parquet = _opened(scope, file, coerce_int96_timestamp_unit="us")
-            moments = _Int96(scope, file, parquet.schema_arrow) if _has_int96(parquet) else None
+            parquet = opened(scope, file, coerce_int96_timestamp_unit="us")
+            moments = Int96(scope, file, parquet.schema_arrow) if has_int96(parquet) else None
             index = range_column(parquet.schema_arrow, self._dropped)
             total = parquet.metadata.num_rows
             first = 0
@@ -82,71 +80,6 @@ def _rows_at_once(group: Any, chunk_rows: int) -> int:
     """
     size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
     return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
-
-
-def _opened(scope: ExitStack, file: FoundFile, **options: Any) -> Any:
-    return scope.enter_context(pq.ParquetFile(scope.enter_context(file.open()), **options))
-
-
-def _has_int96(parquet: Any) -> bool:
-    return any(parquet.schema.column(at).physical_type == "INT96" for at in range(len(parquet.schema)))
-
-
-class _Int96:
-    """Reads INT96, the old timestamps of Spark, Hive and Impala, without loss.
-
-    Arrow can read INT96 as nanoseconds or as microseconds. Times before 1677 and after 2262 wrap around if they are
-    read as nanoseconds. The last three digits are dropped from any time that is read as microseconds. So each column is
-    read in both units, and the microseconds are multiplied by 1,000. The product wraps around in the same way as the
-    nanoseconds, so the product and the nanoseconds differ only if digits were dropped.
-    """
-
-    def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
-        """Build the reader; ``schema`` is the Arrow schema that the file has if INT96 is read as microseconds."""
-        self._nanoseconds = _opened(scope, file)
-        self._schema = schema
-
-    def exact(self, batches: Iterator[pa.RecordBatch], group: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of ``batches``, which are the batches of a row group, with exact timestamps.
-
-        Timestamps are in microseconds, except in rows that would lose digits: each such row is a batch of its own, with
-        timestamps in nanoseconds.
-        """
-        schema = self._nanoseconds.schema_arrow
-        names = [field.name for field in schema if field.type != self._schema.field(field.name).type]
-        table = self._nanoseconds.read_row_group(group, columns=names)
-        first = 0
-        for batch in batches:
-            yield from _exact(batch, table.slice(first, len(batch)))
-            first += len(batch)
-
-
-def _exact(batch: pa.RecordBatch, nanoseconds: pa.Table) -> Iterator[pa.RecordBatch]:
-    columns = {name: nanoseconds.column(name).combine_chunks() for name in nanoseconds.schema.names}
-    finer = {name: column for name, column in columns.items() if _drops(batch.column(name), column)}
-    if not finer:
-        yield batch
-    elif len(batch) == 1:
-        for name, column in finer.items():  # not the others: as nanoseconds, their years could wrap around
-            batch = batch.set_column(batch.schema.get_field_index(name), name, column)
-        yield batch
-    else:
-        middle = len(batch) // 2
-        yield from _exact(batch.slice(0, middle), nanoseconds.slice(0, middle))
-        yield from _exact(batch.slice(middle), nanoseconds.slice(middle))
-
-
-def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
-    """Return whether ``microseconds`` lacks digits of ``nanoseconds``. Both must have the same nesting."""
-    if pa.types.is_struct(microseconds.type):
-        return any(map(_drops, microseconds.flatten(), nanoseconds.flatten()))
-    if pa.types.is_nested(microseconds.type):
-        return _drops(microseconds.flatten(), nanoseconds.flatten())
-    if microseconds.type == nanoseconds.type:
-        return False
-    # Multiplying wraps around silently, as reading did.
-    same = pc.equal(pc.multiply(microseconds.cast(pa.int64()), 1_000), nanoseconds.cast(pa.int64()))
-    return pc.all(same).as_py() is False
 
 
 class DeadLetterFormat(ParquetFormat):
