@@ -121,6 +121,17 @@ def test_a_bad_variant_in_an_array_or_map_is_refused_with_its_row(sent, stored):
     assert refused.value.record == 5
 
 
+def test_elements_that_a_null_list_keeps_do_not_change_the_row_that_is_named():
+    elements = pa.array([encoded(b"\x0c\x01"), encoded(b"\x0c\x01"), encoded(b""), encoded(b"\x0c\x01")], VARIANT)
+    offsets = pa.py_buffer(struct.pack("<3i", 0, 2, 4))
+    only_the_second = pa.py_buffer(b"\x02")
+    lists = pa.Array.from_buffers(pa.list_(VARIANT), 2, [only_the_second, offsets], children=[elements])
+    assert lists.is_null().to_pylist() == [True, False]
+    with pytest.raises(RefusedRecordError, match="is not a VARIANT") as refused:
+        with_variant_texts(lists, pa.list_(pa.string()), "v")
+    assert refused.value.record == 1
+
+
 @pytest.mark.parametrize("text", ["{no", "NaN", ""])
 def test_a_variant_that_is_not_json_text_is_refused_in_protobuf_and_avro(shape, text):
     columns = shape("v VARIANT, a ARRAY<VARIANT>, m MAP<STRING, STRUCT<v: VARIANT>>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -58,7 +59,8 @@ def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
     try:
         yield
     except RefusedRecordError as error:
-        row = pc.list_parent_indices(lists)[error.record].as_py()
+        # Not pc.list_parent_indices: it counts the elements that a null list can have, but ``flatten`` omits them.
+        row = bisect_right(_ends(lists).to_pylist(), error.record)
         raise RefusedRecordError(row, error.field, error.reason) from error
 
 
@@ -121,9 +123,13 @@ def _offsets(column: pa.Array) -> pa.Array:
 
     The start of a null list is null.
     """
-    ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
-    starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    starts = pa.concat_arrays([pa.array([0], pa.int32()), _ends(column)])
     if not column.null_count:
         return starts
     is_valid = pa.concat_arrays([column.is_valid(), pa.array([True])])
     return pc.if_else(is_valid, starts, pa.scalar(None, pa.int32()))
+
+
+def _ends(column: pa.Array) -> pa.Array:
+    """Return the index in ``column.flatten()`` at which each list ends."""
+    return pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
