@@ -186,8 +186,8 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 def _grants(workspace: Workspace, table: str) -> Step:
     """Check that Unity Catalog shows the grants that the credentials need.
 
-    The result is a warning if Unity Catalog does not show one of these grants or does not answer: only opening a stream
-    can then show whether a grant is missing.
+    The status is "warning" if Unity Catalog does not answer, or does not show one of these grants. Only opening a
+    stream can then show whether a grant is missing. The check is skipped if the credentials have no client id.
     """
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id

@@ -66,12 +66,19 @@ def _is_variant(kind: DataType | None) -> bool:
 
 
 def _moment(text: str, kind: DataType | None) -> Any:
-    """Return the text of a date or time; only a description for a STRING column, which takes text but no date."""
+    """Return what a dead letter holds for a date or time whose text is ``text``: usually this text.
+
+    A STRING column accepts text but refuses dates. For such a column, the text is returned as a description, which
+    every column refuses.
+    """
     return {_UNFIT: text} if isinstance(kind, StringType) else text
 
 
 def _from_numpy(value: Any, kind: DataType | None) -> Any:
-    """Convert a scalar or an array. NumPy's ``tolist`` would make numbers of times that a datetime cannot hold."""
+    """Convert a scalar or an array of NumPy, or an array of pandas.
+
+    ``tolist`` is not called on a time, because it returns a number if a datetime cannot hold the time.
+    """
     if getattr(value, "ndim", 0):
         return _items(value, kind)
     if not hasattr(value, "dtype"):
@@ -126,7 +133,7 @@ def _items(values: Any, kind: DataType | None) -> list[Any]:
 
 
 def _inside(kind: DataType | None) -> DataType | None:
-    """Return VARIANT for what is inside a VARIANT value, otherwise None."""
+    """Return the type of the items and members of a VARIANT value: VARIANT. Return None if ``kind`` is another type."""
     return kind if _is_variant(kind) else None
 
 
@@ -161,7 +168,10 @@ def _from_members(members: Mapping[Any, Any], kind: DataType | None) -> dict[str
 
 
 def _kinds_of_members(kind: DataType | None) -> Callable[[Any], DataType | None]:
-    """Return a function that returns the type of the member with a key, for a dict in a column of type ``kind``."""
+    """Return a function that takes a key of a dict and returns the type of the value at this key.
+
+    ``kind`` is the type of the column that contains the dict. The function returns None for a value of unknown type.
+    """
     if isinstance(kind, StructType):
         # The delivery also accepts names that differ from the table's only in case.
         kinds = {field.name.lower(): field.type for field in kind.fields}
@@ -249,7 +259,10 @@ def _unwired(value: Any, kind: DataType) -> Any:
 
 
 def _exact(text: str) -> float | Decimal:
-    """Parse a JSON number with a fraction or an exponent: as a float if that has the same value."""
+    """Parse a JSON number that has a fraction or an exponent.
+
+    Return a float if its ``repr`` has exactly the value of ``text``; otherwise return a Decimal.
+    """
     number, exact = float(text), Decimal(text)
     return number if Decimal(repr(number)) == exact else exact
 

@@ -194,7 +194,8 @@ class DeadLetterFile:
 def letters_in(uri: str, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Yield each dead letter in ``data``, the content of the file at ``uri``, as a dict and as JSON text.
 
-    The text has at least the marker and the record. Its numbers are as in the file, but those in the dict are rounded.
+    The text is the line of the file; for a Parquet file, it is a JSON object with only the marker and the record.
+    Numbers in the text are as in the file. In the dict, numbers with a fraction are rounded to doubles.
 
     Raises ConfigurationError if the content is not a dead-letter file, or if it is Parquet and pyarrow is not
     installed.

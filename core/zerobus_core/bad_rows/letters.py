@@ -34,7 +34,8 @@ def letters_of(uri: str, table: str | None = None) -> list[dict[str, Any]]:
 def lines_of_letters(uri: str, table: str) -> list[bytes]:
     """Return the dead letters for ``table`` as JSON text, in the order of the file.
 
-    Each text has at least the marker and the record, with exact numbers. Raises the same errors as ``letters_of``.
+    A text is the line of the file; for a Parquet file, it is a JSON object with only the marker and the record.
+    Numbers are as in the file. Raises the same errors as ``letters_of``.
     """
     return [line for _, line in _letters(uri, table)]
 

@@ -115,7 +115,7 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Of the sums at positions inside durable ranges, discard those that no later segment can use.
+        """Discard the sums in the middle of durable ranges, because no later segment can use these sums.
 
         ``durable`` must include all rows that it included in the previous call.
         """

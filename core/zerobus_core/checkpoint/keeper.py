@@ -113,10 +113,10 @@ class CheckpointKeeper:
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
         """Return how many rows to reserve after a batch of ``rows`` rows; the result is at least ``rows``.
 
-        A saved checkpoint reserves rows by recording that they may have been sent; only reserved rows are sent. A
-        reservation should last longer than the pause between two saves. If the last reservation lasted less than one
-        pause, the new one is at least twice as large. If the last one lasted more than four pauses, the new one is half
-        as large. ``is_used_up`` says whether all rows of the last reservation were sent.
+        Rows are reserved once the saved checkpoint says that they may have been sent. Only reserved rows are sent. A
+        reservation should last longer than a pause, which is the time between two saves. If the last reservation lasted
+        less than one pause, the new one is at least twice as large. If the last one lasted more than four pauses, the
+        new one is half as large. Set ``is_used_up`` if the last reservation is too small for the batch.
         """
         now = self._clock()
         if self._reserved_at is not None:
@@ -141,10 +141,9 @@ class CheckpointKeeper:
     def settles_in(self, saved_at: float) -> float:
         """Return the seconds for which a newer attempt may still overwrite the checkpoint saved at ``saved_at``.
 
-        A newer attempt that read the store before that save does not know of the saved checkpoint, and its own first
-        save overwrites it. Loading and saving takes the newer attempt about as long as it took this one: milliseconds
-        with a file. Returns 0.0 once that time is over, because a newer attempt that reads the store later finds the
-        saved checkpoint.
+        A newer attempt that loaded the store before ``saved_at`` does not know of this checkpoint, and overwrites it.
+        The newer attempt is expected to load and save about as fast as this one: in milliseconds with a file. After
+        that time the result is 0.0, because every newer attempt then finds this checkpoint.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 

@@ -50,9 +50,9 @@ class Checkpointing:
     def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
         """Wait until the store says that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
-        The rows are sent only if this attempt is still the newest some time after the checkpoint was saved. Without
-        this wait, a newer attempt that loaded the previous checkpoint could overwrite the saved one, and would not know
-        that these rows may have been sent.
+        After the save, wait for a short time, and then check that this attempt is still the newest. During that time, a
+        newer attempt that loaded the previous checkpoint could overwrite the saved one. The newer attempt would not
+        know that these rows may have been sent.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)

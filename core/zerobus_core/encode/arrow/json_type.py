@@ -72,10 +72,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Return a function that converts Python values of ``field`` for a column of ``kind``; None if none is needed.
+    """Return a function that converts Python values of the Arrow field for a column of type ``kind``.
 
-    For a VARIANT column, and for a VARIANT inside another column, the function applies ``leaf`` to JSON text and turns
-    maps into dicts. Elsewhere, JSON text stays text. Binary VARIANTs are decoded for columns of all types.
+    For columns of all types, the function decodes binary VARIANTs. For a VARIANT column, and for a VARIANT inside
+    another column, the function also calls ``leaf`` with each JSON text, and turns maps into dicts. Returns None if
+    there is nothing to convert.
     """
     if is_variant(field):
         return _variant(kind)
@@ -103,7 +104,7 @@ def _variant(kind: DataType) -> Convert:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values that a dictionary, run-end encoded or extension type encodes.
+    """Return the plain type inside a dictionary, run-end encoded or extension type.
 
     Any other type is returned unchanged.
     """
@@ -113,10 +114,10 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def unsupported_in_union(field: pa.Field) -> str | None:
-    """Return the name of a type that a union in the field contains but must not contain; None if there is none.
+    """Look for JSON, maps and VARIANTs in the unions of the field, where these types are not supported.
 
-    The name is "JSON", "a map" or "a VARIANT". A value of a union does not show which member type it has, so JSON, map
-    and VARIANT values in a union would not be converted.
+    Returns the name of the first such type, "JSON", "a map" or "a VARIANT", or None if there is none. A value of a
+    union does not show which member type it has, so values of these types would not be converted.
     """
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]
