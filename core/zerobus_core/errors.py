@@ -120,9 +120,12 @@ class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
     ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
-    holds the numbers of rows at the time of the error. ``next_attempt`` is a clause that says whether another attempt
-    sends the durable rows again; it is empty if no row is durable. If a handoff's run had delivered slices before the
-    error ended it, ``delivered`` is the receipt for these slices, as a dict. Otherwise, ``delivered`` is None.
+    holds the numbers of rows at the time of the error. ``next_attempt`` is the part of the error's text that says
+    whether another attempt sends the durable rows again; it is empty if no row is durable, or if the error is not
+    retryable.
+
+    If a handoff's run had delivered slices before the error ended it, ``delivered`` is the receipt for these slices, as
+    a dict. Otherwise, ``delivered`` is None.
 
     If a handoff was sending a slice again when the error was raised, ``redelivered_slice`` is the id of this slice, and
     the rows that ``counts`` reports as acknowledged are in the table twice. Otherwise, ``redelivered_slice`` is None.
@@ -328,7 +331,7 @@ class SliceForgottenError(ConfigurationError):
 
 
 class WatermarkPrecisionError(ConfigurationError):
-    """The driver changes the values of a column: a query for a value that the driver returned finds no row."""
+    """The driver changes the values of a column: the database finds no row with the value that the driver returned."""
 
 
 class DeliveredFileChangedError(ConfigurationError):

@@ -23,8 +23,10 @@ def value_reader(array: pa.Array) -> Callable[[int], Any]:
 
     The function raises ValueError or OverflowError for a value that pyarrow cannot convert to an equal Python value.
     Examples are times outside of the years 0001 to 9999 in UTC, times in an unknown time zone, times of day with
-    nanoseconds, and invalid UTF-8. In columns of most types, a time whose year is in this range in UTC, but not in its
-    own time zone, is returned in UTC.
+    nanoseconds, and invalid UTF-8.
+
+    A time can be in the years 0001 to 9999 in UTC, but outside of them in its own time zone. In columns of most types,
+    such a time is returned in UTC.
     """
     read = partial(_read, array)
     if _FINE_TIME not in _types_in(array.type):

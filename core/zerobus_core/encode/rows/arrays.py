@@ -194,8 +194,8 @@ def _unless_none(reshape: Reshape) -> Reshape:
 def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> tuple[frozenset[type], DirectArray]:
     """Return the types of values that need no converter, and a function that builds an array of such values.
 
-    The set of types is empty if every value needs a converter. The returned function returns None if the values cannot
-    become an array without a converter, although their types allow it.
+    The set of types is empty if every value needs a converter. The returned function returns None if the values need a
+    converter despite their types, for example because only some of them have a time zone.
     """
     kind = field.type
     if plain is not None:

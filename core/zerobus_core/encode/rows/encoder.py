@@ -65,7 +65,7 @@ class RowEncoder(ABC):
 
     @property
     def block_rows(self) -> int:
-        """The maximum number of rows in one call of ``encode``; also the maximum number of rows in a batch."""
+        """The largest number of rows to pass to ``encode`` at once; a batch has the same limit."""
         return self._options.batch_rows
 
     @property
@@ -183,10 +183,10 @@ class RowEncoder(ABC):
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Return the rows of a block; a column's name replaces each name that differs from it only in case.
+        """Return the rows of a block with the case of column names corrected.
 
-        Return ``block`` itself if it has no unknown names, if a row is not a dict, or if two names in a row differ only
-        in case.
+        A name that differs from a column's name only in case is replaced by the column's name. Return ``block`` itself
+        if it has no unknown names, if a row is not a dict, or if a corrected row would have the same column twice.
         """
         names = self._names_of_table
         if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):

@@ -178,8 +178,8 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
 def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
     """Return whether whole numbers in a column must be converted to microseconds.
 
-    The numbers in a timestamp column must be converted if ``epoch_unit`` is set and is not microseconds. In protobuf
-    messages, whole numbers are never converted.
+    The numbers in a timestamp column must be converted if ``epoch_unit`` is set and is not microseconds. Rows that are
+    protobuf messages contain microseconds already, so their numbers are never converted.
     """
     is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
@@ -216,10 +216,10 @@ def _refilled(values: Column, converted: Iterable[Any]) -> Column:
 def _present(
     values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
 ) -> tuple[Column, bool]:
-    """Return the values that are not None, and whether ``usual`` contains the types of all these values.
+    """Return the values that are not None, and whether these values are unchanged.
 
-    If ``usual`` lacks one of the types, all returned values are converted by ``normal``. Raises NeedsWalkError if a
-    value is None and the column is not nullable.
+    If one of these values has a type that is not in ``usual``, all of them are converted by ``normal``. Raises
+    NeedsWalkError if a value is None and the column is not nullable.
     """
     present = [value for value in values if value is not None]
     if len(present) < len(values) and not nullable:

@@ -34,7 +34,7 @@ def plain_type(kind: DataType) -> pa.DataType:
     """Return the Arrow type of a column's wire values.
 
     It is the type that ``working_type`` returns, except that dates and small integers are 32-bit integers, and
-    timestamps are 64-bit integers. All members of structs are nullable, because a struct that is None becomes a null in
+    timestamps are 64-bit integers. All members of structs are nullable, because a null struct is stored with a null in
     each member.
     """
     return type_of(kind, _PLAIN, all_nullable=True)

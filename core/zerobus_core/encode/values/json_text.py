@@ -190,7 +190,10 @@ def _without_form(value: Any) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    """Return whether ``value``, which orjson must accept, contains neither NaN nor an infinity."""
+    """Return whether ``value`` contains neither NaN nor an infinity.
+
+    Call this function only for a value that was written as JSON without an error.
+    """
     if isinstance(value, float):
         return math.isfinite(value)
     numpy = sys.modules.get("numpy")
