@@ -107,9 +107,10 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 
 
 def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
-    """Return the facts that decide whether rows can be skipped.
+    """Return the facts about ``source`` that decide whether its durable rows can be skipped.
 
-    Computing digests of rows takes time, so it is done only if ``fingerprint`` does not cover the content of the rows.
+    ``form`` is the form of the rows' digests. Computing digests takes time, so ``form`` is left out if there is no
+    ``fingerprint``, or if the fingerprint covers the content of the rows.
     """
     is_known = fingerprint is None or source.is_content_known
     return SourceFacts(

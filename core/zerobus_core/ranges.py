@@ -141,8 +141,8 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Return an upper bound for the position that the row at ``position`` has after the removal of ``removed``.
+    """Return the highest position that the row at ``position`` can have after the rows in ``removed`` were removed.
 
-    It is only an upper bound because more rows may have been removed than ``removed`` says.
+    If more rows were removed than ``removed`` says, the row can have a lower position.
     """
     return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

@@ -51,10 +51,10 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
 
 
 def _check_room(keeper: StateKeeper, frozen: State) -> None:
-    """Check that the store can hold ``frozen`` now, and the larger state that follows when the slice is finished.
+    """Check that the store can hold the state with the new slice, and the state after the slice is finished.
 
-    ``frozen`` is the state that contains the new slice. Both states are checked now, because an error after the
-    delivery would come too late: the rows would already be in the table.
+    ``frozen`` is the state with the new slice. The state after the slice is finished can be larger. Both states are
+    checked before the delivery, because a later error would come too late: the rows would already be in the table.
     """
     assert frozen.open is not None
     keeper.check_room(frozen)

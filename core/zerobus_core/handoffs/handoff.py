@@ -303,9 +303,12 @@ class Handoff:
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
         returns a receipt without rows, and ``wait`` waits, but raises HandoffBusyError after ``options.timeout``
-        seconds. If another run opens the next slice after this call has delivered an unfinished one, ``fail`` and
-        ``skip`` both return the receipt for the delivered slice. If this method returns a receipt while another run
-        holds the open slice, ``handoff["busy"]`` in the receipt is the message of the HandoffBusyError.
+        seconds.
+
+        This call can deliver another run's unfinished slice, and then find that another run holds the next slice. In
+        this case, ``fail`` and ``skip`` both return the receipt for the delivered slice. If this method returns a
+        receipt while another run holds the open slice, ``handoff["busy"]`` in the receipt is the message of the
+        HandoffBusyError.
         """
         receipts: list[Receipt] = []
         try:

@@ -147,9 +147,10 @@ class StateKeeper:
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
         """Remove the side files and checkpoints that ``state`` no longer needs.
 
-        Only files of ``before`` and ``mine`` are removed. ``before`` is the state that ``state`` replaced; ``mine``
-        contains positions for which this run has written files. A ZerobusIngestError is only logged, because unused
-        files only take up space.
+        ``before`` is the state that ``state`` replaced. The files and checkpoints of slices that are in the history of
+        ``before``, but not in the history of ``state``, are removed. The side files of the position ``before.done``,
+        and of the positions ``mine``, for which this run has written files, are removed unless ``state.done`` refers
+        to them. A ZerobusIngestError is only logged, because unused files only take up space.
         """
         context = self.context()
         try:

@@ -35,9 +35,10 @@ def with_process(owner: Owner) -> Owner:
 def is_alive(owner: Owner) -> bool | None:
     """Return whether the owner's attempt is still running; None if that is not known.
 
-    The result is None, for example, if the owner's process is on another machine, if the slice is delivered in shards,
-    or if the owner's process is a different process of this machine and the machine runs Windows. On Linux, an attempt
-    in a different process of this machine is treated as running for as long as that process runs.
+    An attempt in another process of this machine is treated as running for as long as that process runs. On Windows,
+    the result is None for every attempt in another process. On other systems without ``/proc``, the result is None
+    until the other process has ended. The result is also None if the owner's process is on another machine or in
+    another container, or if the slice is delivered in shards.
     """
     if not owner.pid:
         return False  # the owner has ended its lease

@@ -89,8 +89,8 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
     """Return the notes for the receipt: the source's notes from when the slice was frozen, and ``remaining``.
 
-    ``remaining`` says whether there is more to deliver. It is always True if the owner's run did not freeze the
-    slice itself, because more may have become new since then.
+    ``remaining`` says whether there is more to deliver. If the slice was frozen by a run other than the owner's,
+    ``remaining`` is always True, because more may have become new after the slice was frozen.
     """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}

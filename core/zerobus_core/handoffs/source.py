@@ -113,7 +113,11 @@ class HandoffSource(Protocol):
     def position_before(
         self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
     ) -> Position:
-        """Return a position after which the slice ``past`` and all slices after it (``later``) are new again."""
+        """Return the position to rewind to, so that the slice ``past`` and all later slices are new again.
+
+        ``later`` contains the delivered and skipped slices that follow ``past`` in the history. ``done`` is the
+        position before the rewind.
+        """
         ...
 
     def rewind_to(self, value: Any) -> Position:

@@ -262,9 +262,9 @@ class State:
     ) -> State:
         """Record that a person released a file; ``what`` is the name of the file.
 
-        ``done`` is the position that replaces the present one; it also lists the released version of the file, so that
-        no later slice contains this version. ``facts`` describes the open slice after the file is removed from it, and
-        is added to the slice's facts; it is None if the file is not in the open slice.
+        ``done`` replaces the present position, and lists the released version of the file, so that no later slice
+        contains this version. If the file is in the open slice, ``facts`` describes the slice without the file, and is
+        added to the slice's facts. Otherwise, ``facts`` is None.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done

@@ -52,9 +52,10 @@ class SideFiles(Protocol):
         """Remove a file if it exists."""
 
     def time_of(self, fs: Any) -> datetime | None:
-        """Return the present time by the clock of the storage ``fs``; None if that is not known.
+        """Return the present time by the clock of the storage ``fs``; None if this time cannot be found.
 
-        The result is None if the side files are on another storage, or if ``fs`` does not say when files were changed.
+        The time is found by writing a side file and asking the storage when this file was changed. The result is None
+        if the side files are not on ``fs``, or if ``fs`` does not say when files were changed.
         """
 
 

@@ -29,8 +29,9 @@ class StopRequest(StopEvent):
     for its source, SourceGuard interrupts the source, if it can.
 
     ``interrupt`` also sets an alarm (SIGALRM): if the delivery has not reacted after 0.25 s, the handler of the alarm
-    raises IngestInterruptedError in the main thread. It does so only inside the ``with`` block of the request. The
-    previous alarm is restored at the end of the block at the latest, unless that alarm belonged to a SourceGuard.
+    raises IngestInterruptedError in the main thread, but only inside the ``with`` block of the request. If the program
+    had already set an alarm of its own, this alarm is restored at the end of the block at the latest. The alarm of a
+    SourceGuard is not restored.
     """
 
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:

@@ -18,10 +18,10 @@ _MAX_DIGITS = 38
 
 
 def _is(*names: str) -> Callable[[pa.DataType], bool]:
-    """Return a function that says whether an Arrow type is of one of the kinds in ``names``.
+    """Return a function that says whether an Arrow type is of one of several kinds.
 
-    ``names`` are names of functions in ``pa.types``, without the prefix ``is_``; functions that an older pyarrow lacks
-    are ignored.
+    Each kind is named after a function in ``pa.types``: for example, "int8" means ``pa.types.is_int8``. Functions that
+    an older pyarrow lacks are ignored.
     """
     tests = [test for name in names if (test := getattr(types, f"is_{name}", None)) is not None]
     return lambda kind: any(test(kind) for test in tests)

@@ -205,9 +205,11 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Return a row count for each reason why rows are undelivered, and one for rows that the last slice missed.
+        """Return the counts of undelivered rows, by reason; counts of 0 are left out.
 
-        The dict contains only counts above 0.
+        ``null_rows`` counts rows without a value in the column, ``not_finite_rows`` counts rows with NaN or an infinite
+        value, and ``waiting_rows`` counts rows that are left for a later run. ``late_rows`` says how many more rows the
+        range of the last slice holds now than were delivered.
         """
         sql = column.sql
         notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
