@@ -200,9 +200,9 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
 
     Text is treated as a number, boolean, date or time only if it has the usual form of such a value. For example,
     ``007`` stays text because of its leading zeros. In a column that is not a STRING, empty text and words such as
-    ``NA`` are nulls. In a STRING column, only None is a null. With ``not_null``, a column is NOT NULL if every row of
-    the sample has a value for it that is not null. But a column whose values are all empty text or words such as ``NA``
-    is never NOT NULL. Raises SchemaError if a value is neither text nor None.
+    ``NA`` are nulls. In a STRING column, only None is a null. With ``not_null``, a column is NOT NULL if two things are
+    true: every row of the sample has a value for it that is not null, and at least one of these values is neither empty
+    text nor a word such as ``NA``. Raises SchemaError if a value is neither text nor None.
     """
     rows = 0
     counts: Counter[str] = Counter()
@@ -267,9 +267,10 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _digits(value: int) -> int:
-    """Return the number of digits of ``value``; return 39 if ``value`` has more than 39 digits.
+    """Return the number of digits of ``value``, or 39 if it has more than 38.
 
-    Python refuses to convert an int of more than 4,300 digits to text. A DECIMAL has at most 38 digits.
+    The result 39 means that ``value`` fits no DECIMAL. The exact number of digits is then not counted, because Python
+    refuses to convert an int of more than 4,300 digits to text.
     """
     return len(str(abs(value))) if abs(value) < _BEYOND_DECIMAL else _MAX_DIGITS + 1
 

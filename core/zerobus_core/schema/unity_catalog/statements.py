@@ -29,8 +29,9 @@ _TIMEOUT = 60.0
 def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
     """Run one statement in a SQL warehouse or on the local server; ``warehouse`` can be None only for the local server.
 
-    Blocks until the statement is done, but for at most about ``timeout`` seconds after the answer to the first request.
-    The first and the last request can each add up to 60 seconds to this time.
+    Blocks until the statement is done. The limit of ``timeout`` seconds begins with the answer to the first request.
+    The whole call can take about 120 seconds longer: the first request can take up to 60 seconds, and so can the last
+    one, which can be sent just before the limit.
 
     Raises ConfigurationError if ``warehouse`` is None and the workspace is not the local server. Raises
     ZerobusIngestError, with the warehouse's message, if the statement fails. Raises IngestTimeoutError if the statement

@@ -91,9 +91,9 @@ def _refuse_misread(field: pa.Field, kind: Any) -> None:
 
 
 def _misread(source: pa.DataType, kind: Any) -> Iterator[Any]:
-    """Check DuckDB's type ``kind`` and the types nested in it; yield each type whose values would be misread.
+    """Yield ``kind`` and each type nested in it, but only types whose values would be misread.
 
-    ``source`` is the type of the Arrow data to which DuckDB converts values of ``kind``.
+    ``kind`` is a type of DuckDB. ``source`` is the Arrow type to which DuckDB converts values of ``kind``.
     """
     if kind.id in _MISREAD and not (kind.id == "hugeint" and pa.types.is_decimal(source)):
         yield kind
@@ -119,7 +119,8 @@ def _unsigned(array: pa.Array) -> pa.Array:
 def _bit_text(array: pa.Array) -> pa.Array:
     """Return BIT values as text of the digits 0 and 1.
 
-    The first byte of a value is the number of padding bits; these are the first bits of the second byte.
+    The first byte of a BIT value is the number of padding bits. The padding bits follow this byte, and are left out of
+    the text.
     """
     return pa.array(
         [

@@ -30,10 +30,13 @@ def removed_rows(
     Yields nothing if ``now`` and ``before`` also differ in other ways, for example because files were added.
 
     The files in ``before`` are processed in order, and the rows of each file are counted. If the format of a file does
-    not state the number of rows, the file is read to count them. Raises an error if a file that is also in ``now`` has
-    changed or cannot be read. If a removed file has changed, is missing or cannot be read, its RemovedRows is not
-    exact, and is the last one. Counting also stops at the first file that begins at row ``reached`` or later. For this
-    file, a last RemovedRows is yielded, which has no rows and is not exact.
+    not state the number of rows, the file is read to count them. The function stops early in two cases, and the last
+    RemovedRows is then not exact:
+
+    * A removed file has changed, is missing or cannot be read.
+    * A file begins at row ``reached`` or later. In this case, the last RemovedRows has no rows.
+
+    Raises an error if a file that is also in ``now`` has changed or cannot be read.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:

@@ -259,9 +259,9 @@ def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that takes fsspec's info about a file of ``fs`` and returns the version of the file.
 
-    For a local file or a file in an archive, the function calls ``version_of``. For any other file, the function is
-    faster than ``version_of``: it returns the size of the file, a colon, and the same version as ``version_of``. If the
-    file has no version, the function returns None.
+    The function returns None if the file has no version. For a local file or a file in an archive, the function returns
+    the result of ``version_of``. For any other file, the function returns ``size:version``, where ``version`` is the
+    version that ``version_of`` would return; ``version_of`` is slower, and is not called.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)

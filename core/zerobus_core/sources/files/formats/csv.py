@@ -200,9 +200,9 @@ class _Rows:
     def _more(self) -> bool:
         """Add the next block of the file to the unread data and return True; return False at the end of the file.
 
-        The first call at the end of the file is different if there are still unread data: it returns True, and adds a
-        line end to these data if they do not end with one. Raises ConfigurationError if the unread data are longer than
-        a row can be.
+        If unread data are left after the last block, one more call returns True. This call adds a line end to the
+        unread data if they do not end with one. Raises ConfigurationError if the unread data are longer than a row can
+        be.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(

@@ -27,9 +27,9 @@ _END_MARK = bytes(4)
 class IpcFormat:
     """Reads one record batch at a time.
 
-    A file with a pandas RangeIndex that has a name is refused unless ``dropped`` contains that name. The reason is that
-    pandas stores such an index only in the metadata: the number of rows in the file is needed to make the index a
-    column, but it is known only at the end of the file.
+    A file with a named pandas RangeIndex is refused, unless ``dropped`` contains the name of the index. pandas stores
+    such an index only in the metadata. The index could become a column only if the number of rows were known before the
+    first batch is yielded.
     """
 
     is_arrow = True

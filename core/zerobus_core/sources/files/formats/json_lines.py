@@ -75,8 +75,8 @@ class JsonLinesFormat:
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
     """Yield the JSON text of each row; at the end of each block, yield None.
 
-    The first bytes of the file show how its rows are laid out. If each line is a row, row 0 is recorded in ``lines`` as
-    line 1.
+    The first bytes of the file show how its rows are laid out. If each line is a row, this function records in
+    ``lines`` that row 0 is in line 1.
     """
     start = b""
     layout = None

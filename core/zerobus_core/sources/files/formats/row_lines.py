@@ -27,9 +27,9 @@ class RowLines:
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
-        """Record that row ``row`` is in line ``line``, and that each following row is in the next line.
+        """Record that row ``row`` is in line ``line``, row ``row + 1`` is in line ``line + 1``, and so on.
 
-        This series of rows ends before the row that is passed to the next call of ``note`` or ``note_block``.
+        The series ends before the row that is passed to the next call of ``note`` or ``note_block``.
         """
         self._mark(row, line)
 
