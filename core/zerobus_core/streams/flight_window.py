@@ -3,14 +3,14 @@
 Rows that are in flight when a connection breaks may be in the table twice. The limit therefore allows no more bytes in
 flight than the service needs to stay busy.
 
-Once the limit has held a batch back, each acknowledgement raises it, up to ``max_unacked_bytes``. A round is the time
-until everything in flight is acknowledged. While the limit is low, a round doubles it, so that a broken connection in a
-small delivery can duplicate only a batch or two. After that, each round multiplies the limit by sixteen. A stream that
-dies with batches in flight halves the limit, but not below its lowest value of 512 KiB for each stream. The limit then
-grows again only after it has held a batch back again.
+Once the limit has held a batch back, the limit grows with each acknowledgement, up to ``max_unacked_bytes``. A round
+is the time until everything in flight is acknowledged. While the limit is below twice its lowest value, a round at most
+doubles the limit, so that a broken connection in a small delivery can duplicate only a batch or two. Later, a round
+multiplies the limit by up to sixteen: with doubling alone, seven rounds would pass until the limit is high enough, and
+a round takes time, for example 0.26 s.
 
-Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If every round
-only doubled the limit, seven rounds would pass until the limit is high enough.
+If a stream dies with batches in flight, the limit is halved, but not below its lowest value: 512 KiB for each stream,
+or ``max_unacked_bytes`` if that is less. The limit then grows again only after it has held a batch back again.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ These rules hold between any two calls:
    The offset must have been sent on the stream, and must not be lower than an offset that was acknowledged earlier.
 4. When a stream dies, its batches in flight return to the waiting queue, ahead of all other batches, and in the order
    in which they were sent on the stream. A durable batch is never sent again.
-5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before, in this
-   attempt or in an earlier one. The rows that an earlier attempt may have sent are in ``sent_before``. This attempt
-   adds at most ``rows_resent`` duplicates to the table.
+5. ``rows_resent`` counts how often this attempt sent a row that may already have reached the service. Such a row was
+   sent earlier by this attempt, or is in ``sent_before``, which contains the rows that other attempts may have sent.
+   This attempt adds at most ``rows_resent`` duplicates to the table.
 
 The ledger only keeps records: it never sleeps, locks or logs, and uses no clock and no socket. An event that breaks a
 rule changes nothing and raises a LedgerError, whose text describes the event and the state of the ledger.
@@ -104,7 +104,7 @@ class Ledger:
 
     @property
     def reached_row(self) -> int:
-        """The position after the last row that may have reached the service and was not refused."""
+        """The position after the last row that may have reached the service; refused rows do not count."""
         stops = [stop for _, stop in self.durable]
         stops += [entry.batch.stop_row for stream in self._open.values() for entry in stream.in_flight]
         stops += [entry.batch.stop_row for entry in self._waiting if entry.handed]
@@ -235,8 +235,8 @@ class Ledger:
     def admit(self, sent: RowRanges) -> None:
         """Record that another attempt may also have sent the rows in ``sent``.
 
-        The rows are added to ``sent_before``. A row that is new in ``sent_before`` counts as resent if this attempt has
-        already sent it.
+        The rows are added to ``sent_before``. If this attempt has already sent a row, the first sending of the row now
+        counts as a resend, unless the row was refused or was in ``sent_before`` already.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]

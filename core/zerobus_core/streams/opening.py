@@ -50,9 +50,9 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams, and drop the reference to the SDK session.
+        """Request no more streams, and drop the opener's reference to the SDK session.
 
-        A stream's thread then frees the session.
+        The threads of the streams have the other references, so the last of these threads to finish frees the session.
         """
         # The garbage collector must not free the session, because the collector can run in any thread.
         self._open_stream = None

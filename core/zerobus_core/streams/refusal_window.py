@@ -1,8 +1,9 @@
 """Limits the rows in flight after the service has refused a batch without saying which batch it refused.
 
 From then on, rows are sent in groups. A group is sent only when no rows of the previous group are in flight. The first
-group is the batch that the service most probably refused. The next groups have at least 1, 2, 4, … rows: a group ends
-with the batch that reaches this number.
+group is the batch that the service most probably refused. The smallest sizes of the next groups are 1, 2, 4, … rows; a
+group ends with the batch that makes the group at least this large.
+
 With these sizes, the search for one bad row among ``n`` rows costs ``O(log n)`` lost streams. The groups soon become
 larger than the limit on the bytes in flight; from then on, only that limit has an effect.
 """

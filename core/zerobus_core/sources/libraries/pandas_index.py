@@ -58,7 +58,7 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """Return the error for a source whose number of rows is unknown, so that the column cannot be added."""
+        """Return the error for a source that cannot get the column, because the source's number of rows is unknown."""
         return ConfigurationError(
             f"{where} comes from a pandas frame whose index {self.name!r} is stored only in the metadata, not as a "
             f"column; {self._remedy}"

@@ -256,9 +256,9 @@ def origins_of(
 ) -> Iterator[Origin]:
     """Yield the origins of the rows from ``first_row`` up to, but not including, ``stop_row``.
 
-    The source reads one piece of a file after another; a piece is often the whole file. For each piece that
-    the source has begun to read, ``starts`` contains the position of the piece's first row. ``files`` contains, in the
-    same order, the path of the piece's file, and how many rows of this file come before the piece.
+    The source reads files in pieces; a piece is often a whole file. ``starts`` contains the position of the first row
+    of each piece that the source has begun to read. ``files`` contains a pair for each piece, in the same order: the
+    path of the file, and the number of rows of the file before the piece. ``files`` can also contain later pieces.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:

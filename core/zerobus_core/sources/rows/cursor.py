@@ -95,9 +95,10 @@ class CursorSource(IterableSource):
         reading.is_finished = True
 
     def _reading_before(self) -> _Reading | None:
-        """Return an earlier reading of the cursor's present result; None if this result was not read before.
+        """Return the last reading of the result that the cursor has now; None if this result was not read before.
 
-        If the driver does not distinguish the results of two executions, returns the last reading of the cursor.
+        If the driver does not show which execution a result comes from, returns the last reading of any of the
+        cursor's results.
         """
         if getattr(self._cursor, "rownumber", None) == 0:
             return None

@@ -12,8 +12,8 @@ values are left unchanged.
 * DuckDB's TIMESTAMP_NS and TIME_NS: refused, since the cursor drops the nanoseconds
 * DuckDB's STRUCT and MAP: each member, or each value of the map, is converted by its own type; a MAP whose keys contain
   a TIMESTAMP_NS or TIME_NS is refused
-* DuckDB's UNION: if a member needs a conversion, all values except booleans, ints and floats are refused, since the
-  cursor does not say which member a value is
+* DuckDB's UNION: if any member needs a conversion, all values except booleans, ints and floats are refused, since the
+  cursor does not say to which member a value belongs
 * MySQL's tinyint(1) and bit(1), and PostgreSQL's bit(1): become True or False for BOOLEAN
 * MySQL's bit(n): becomes a whole number for columns of whole numbers
 """

@@ -116,8 +116,9 @@ class OneShotIterable:
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
         """Start to iterate over ``records``.
 
-        Pass ``given`` only if the rows come from an object whose iterators share its rows, so that a second iterator
-        would lack the rows that the first has taken. ``given`` is this object, and is remembered like the iterator.
+        If the rows come from an object whose iterators all share the same rows, pass this object as ``given``. The
+        object is then remembered like the iterator, because a second iterator would lack the rows that the first has
+        taken.
         """
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
@@ -187,7 +188,8 @@ class OneShotIterable:
     def forget(self) -> None:
         """Mark the iterators as finished; call this when all of their rows are durable.
 
-        An iterator that does not allow weak references is then kept only until a few more such iterators are finished.
+        Of the iterators that do not allow weak references, all unfinished ones are kept in memory, but only the
+        ``_MOST_FINISHED`` that finished last.
         """
         for one in self._kept:
             if self._unfinished.pop(id(one), None) is not None:

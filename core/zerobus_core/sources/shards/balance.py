@@ -39,10 +39,10 @@ def cut_above(total: float, shards: int) -> float:
 
 
 def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
-    """Join neighbouring units into runs; each run except the last has a size of at least half of ``limit``.
+    """Cut a sequence of units into runs; a run ends as soon as its size is at least half of ``limit``.
 
-    ``sizes`` are the sizes of the units. For each run, yields the index of its first unit, the index after its last
-    unit, and the size of the run.
+    ``sizes`` are the sizes of the units. The last run can be smaller. For each run, yields the index of its first unit,
+    the index after its last unit, and the size of the run.
     """
     first = 0
     held = 0.0

@@ -55,8 +55,8 @@ def split_source(
     Returns fewer than ``n`` shards if there are not enough files, row groups or keys for ``n``. Returns an empty list
     if a list, a glob or a dataset has no files, or a query has no rows. If any file of the source was added, removed or
     changed since the split, reading a shard raises ConfigurationError; for a folder that keeps receiving files,
-    use ``NewFiles``. A database cannot show that rows have changed: a row that is inserted after the split is delivered
-    if there is a shard for its key, and this shard is read after the insertion.
+    use ``NewFiles``. A database cannot show that rows have changed. If a row is inserted after the split, it is
+    delivered only if there is a shard for its key and that shard is read after the insertion.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")

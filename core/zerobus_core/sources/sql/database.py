@@ -78,9 +78,9 @@ class Database:
         """Return the Column for ``name``; ``code`` is the driver's code for the column's type.
 
         ``lower`` is the value above which rows are read; None for all rows. For a date or timestamp column of
-        PostgreSQL, ``Column.like`` is ``lower``, and no value is fetched. For any other column, ``Column.like`` is
-        a value that is fetched from the column. NULL is ignored; on PostgreSQL, infinite values and NaN are ignored
-        too. If the column contains only ignored values, or is empty, returns None instead of a Column.
+        PostgreSQL, no value is fetched, and ``Column.like`` is ``lower``. For any other column, ``Column.like`` is a
+        value fetched from the column, but not NULL, and on PostgreSQL neither infinite nor NaN. If the column has no
+        such value, returns None.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -187,11 +187,15 @@ class Database:
         If ``clock`` is given, it is a SQL expression for the present time, and its value is returned instead. The
         user passes ``clock`` if the programs that write the column use a clock other than the database's.
 
-        If the column's times have no time zone, it is unknown whether they are in the session's time zone or in UTC. So
-        for MySQL, and for other databases whose driver returns the present time with a time zone, the present time is
-        determined in both zones, and the earlier one is returned: rows are then not read sooner than the user's ``lag``
-        allows. For DuckDB and SQLite, the present time is always in UTC. Raises ConfigurationError if the
-        clock does not return a time.
+        If the column's times have no time zone, it is unknown whether they are in the session's time zone or in UTC.
+        The result then depends on the database:
+
+        * MySQL, and databases whose driver returns the present time with a time zone: the earlier of the present times
+          in these two zones, so that rows are not read sooner than the user's ``lag`` allows
+        * DuckDB and SQLite: the present time in UTC
+        * other databases: the present time as the driver returns it
+
+        Raises ConfigurationError if the clock does not return a time.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)
