@@ -61,10 +61,9 @@ def protected(records: Any) -> Any:
 
 
 def rendered(records: Any) -> Any:
-    """Return the user's records.
+    """Return the user's records; ``records`` is the value that ``protected`` returned, usually rendered by Airflow.
 
-    ``records`` is the value that ``protected`` returned, after Airflow has rendered this value. If ``execute`` was
-    called directly, Airflow has not rendered the value; the value is also accepted in that form.
+    If ``execute`` was called directly, Airflow has not rendered ``records``; the unrendered value is also accepted.
 
     Raises ConfigurationError if a template was rendered to text.
     """
@@ -122,8 +121,8 @@ def readable(source: Any) -> Any:
     An ObjectStoragePath becomes a URI. If the path has a connection, the result also keeps the file system of this
     connection.
 
-    If a template supplies the protocol of an ObjectStoragePath, universal_pathlib before 0.3 treats the path as a local
-    one. Raises ConfigurationError for a path that was changed in this way.
+    Raises ConfigurationError for an ObjectStoragePath that universal_pathlib before 0.3 turned into a local path,
+    because a template supplies the protocol of the path.
     """
     if isinstance(source, list | tuple):
         return [readable(item) for item in source]

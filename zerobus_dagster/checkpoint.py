@@ -7,10 +7,10 @@ The next attempt is a retry of the step in the same run, or a re-execution of th
 ``resume="always"``, any re-execution of that run). There can be many attempts. Materializing the asset again is not
 another attempt: it starts from the first row.
 
-A checkpoint that is saved before any row is durable says only how many rows may have been sent. If it is the first
-checkpoint of the delivery, it is written to the log of the run instead of as an observation (unless ``resume`` is
-"never"). A short delivery then usually writes only one observation in addition to its materialization. This matters
-because Dagster's plots show only about 100 events of an asset.
+A checkpoint without durable rows says only how many rows may have been sent. Such a checkpoint goes to the log of the
+run instead of into an observation, because Dagster's plots show only about 100 events of an asset: a short delivery
+then usually writes one observation and its materialization. In two cases, the checkpoint is an observation: if
+``resume`` is "never", or if the attempt found an earlier checkpoint of the delivery.
 """
 
 from __future__ import annotations
@@ -93,11 +93,12 @@ class ObservationCheckpointStore:
     ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
     if a run over several partitions delivers each separately. With ``resume="never"``, ``load`` finds no checkpoint.
 
-    Observations with durable rows also prevent a second delivery: another run with ``on_rematerialize="refuse"`` finds
-    them, and refuses to deliver the asset or partition again. The checkpoints of a delivery for several partitions
-    together are in observations that belong to none of these partitions, so such a run does not find them. For such a
-    delivery, if ``is_evidence`` is set, the store also writes one observation for each of the partitions, as soon as
-    rows are durable.
+    Observations with durable rows also prevent a second delivery: a later run with ``on_rematerialize="refuse"`` looks
+    for observations of its asset or partitions, and refuses to deliver if another run wrote one.
+
+    If one delivery is for several partitions together, the observations with its checkpoints belong to no partition,
+    so a later run does not find these observations. If ``is_evidence`` is set, the store therefore also writes an
+    observation for each of the partitions, once, as soon as rows are durable.
     """
 
     step: Step
@@ -180,9 +181,10 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        A checkpoint without any rows is written only if this attempt has saved a checkpoint before. The earlier
-        checkpoint can count rows that were about to be sent but were never sent. If the earlier checkpoint remained
-        the last one, the next attempt would report these rows as sent twice.
+        There is nothing to record if the attempt's first checkpoint counts no rows, neither durable rows nor rows that
+        may have been sent. A later checkpoint that counts no rows is written, because it corrects the previous one,
+        which can count rows that were about to be sent but were never sent. Without this correction, the next attempt
+        would report these rows as sent twice.
 
         A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
         checkpoint says how many of these rows are sent again.

@@ -215,10 +215,10 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of the launch, with a ``resume`` of True or False replaced by "retry" or "never".
+        """Return the run's configuration; if its ``resume`` is True or False, the result has "retry" or "never".
 
-        Does not warn that True and False are deprecated: the ZerobusIngestConfig that Dagster has already built from
-        this configuration gave that warning.
+        True and False are deprecated, but cause no warning here. The warning came earlier, when Dagster built a
+        ZerobusIngestConfig from the same configuration.
         """
         resume = config.get("resume")
         return {**config, "resume": None if resume is None else resume_of(resume)}

@@ -19,10 +19,12 @@ __all__ = ["StepFileStore"]
 class StepFileStore(FileCheckpointStore):
     """The checkpoint of one delivery of a step, in a file below ``folder``.
 
-    The name of the file's folder is the id of the run in which the delivery began. The name of the file itself is a
-    hash of the step key and of fields of ``observations``, the store of the same delivery in the event log. If
-    ``observations.is_evidence`` is set, the attempt's first checkpoint with durable rows is also saved in
-    ``observations``, so that other runs learn from the event log that the table has rows of this delivery.
+    The file is ``<run id>/<hash>.json``. The run is the one in which the delivery began. The hash is made from the step
+    key, the table, the name of the delivery and the partition.
+
+    ``observations`` is the store of the same delivery in the event log. If ``observations.is_evidence`` is set, the
+    attempt's first checkpoint with durable rows is also saved in ``observations``. Other runs then learn from the event
+    log that the table has rows of this delivery.
 
     ``call`` calls a function that uses Dagster. In an async step, the methods of this store run in the delivery's
     thread, and ``call`` switches to the thread of the event loop.

@@ -26,10 +26,11 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
-    The evidence is the latest materialization, if it was a delivery to ``table``, or an observation that rows are
-    durable in ``table``. A run that this run re-executes from failure is not treated as another run. A run that this
-    run re-executes in full is treated as another run, whatever ``resume`` is. If the rows were deleted from the table,
-    wipe the asset in the UI to allow the delivery.
+    Two kinds of events show this: the latest materialization, if it was a delivery to ``table``, and any observation
+    that rows are durable in ``table``. To deliver after the rows were deleted from the table, wipe the asset in the UI.
+
+    If this run re-executes a run from failure, both count as the same run. If this run re-executes a run in full, that
+    run counts as another run, whatever ``resume`` is.
 
     Also raises ConfigurationError in an op, which has no materializations. Does nothing outside of a run.
     """

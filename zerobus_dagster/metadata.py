@@ -94,10 +94,10 @@ def column_metadata(schema: TableSchema) -> Metadata:
 
 
 def range_metadata(partitions: Sequence[str]) -> Metadata:
-    """Return metadata which says that a materialization's figures are for several partitions together.
+    """Return metadata that names the first and the last of several partitions that were delivered together.
 
-    The materializations of these partitions all show the same figures. The result is empty for fewer than two
-    partitions.
+    Each of these partitions has a materialization, which shows the figures of the whole delivery. The result is empty
+    for fewer than two partitions.
     """
     if len(partitions) <= 1:
         return {}

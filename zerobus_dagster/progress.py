@@ -51,9 +51,9 @@ def progress_log(log: StepLog) -> ProgressLog:
 def tell_step(log: StepLog, message: object, *arguments: object, level: int = logging.INFO) -> None:
     """Write a line to the step's log; ignore a failure to write.
 
-    If Dagster's event log refuses a line, Dagster prints this failure on stderr and reports it in the same event log.
-    Dagster raises an error only if the event log refuses the report too; this error is ignored here. Exceptions that a
-    signal handler raised are passed on.
+    If the event log refuses the line, Dagster prints a report on stderr, and also writes the report to the event log.
+    Dagster raises an error only if the event log refuses the report, too. Exceptions that a signal handler raised are
+    not ignored.
     """
     try:
         log.log(level, message, *arguments)
