@@ -14,8 +14,9 @@ with that status). "This message" and "the message" are the client's message at 
 * ``delay_ack`` (seconds): commit the rows, but delay the acknowledgement.
 * ``withhold_ack``: commit the rows, but acknowledge neither this message nor later ones.
 * ``cut`` (at): break the TCP connection. ``at`` says when: ``before_commit`` (the message is lost), ``during_commit``
-  (the message's rows are committed later), ``after_commit`` (the rows are committed, but the acknowledgement is lost)
-  or ``mid_message`` (before the message is read, so that a client is interrupted while it is sending the message).
+  (without waiting for the commit of the rows, which still happens), ``after_commit`` (the rows are committed, but the
+  acknowledgement is lost) or ``mid_message`` (before the message is read, so that a client is interrupted while it is
+  sending the message).
 * ``fail`` (at, status, text): end the stream with a status. ``at`` is the same as for ``cut``, except that
   ``mid_message`` is not allowed.
 * ``throttle`` (text): the same as ``fail`` at ``before_commit`` with the status RESOURCE_EXHAUSTED.

@@ -30,12 +30,8 @@ _MOST_COMMITS = 50
 def last_rows(table: Table, version: int, files: pa.Table) -> list[dict[str, Any]]:
     """Return the last rows of the table, at most five, the newest row first.
 
-    ``files`` are the files of the table at ``version``. The rows come from the files that the last commits added. In
-    the following cases, the rows come from the files that were modified last:
-
-    * The last commits added no rows.
-    * One of these commits changed or deleted rows.
-    * The log entry of one of these commits is gone, or a file that one of them added is gone.
+    ``files`` are the files of the table at ``version``. The rows come from the files that ``_added`` returns. If these
+    files contain no rows, or if one of them is gone, the rows come from those of ``files`` that were modified last.
     """
     try:
         found = _rows_of_files(table, _added(table, version))
@@ -56,8 +52,10 @@ def _rows_of_files(table: Table, files: Iterable[tuple[str, dict[str, Any]]]) ->
 def _added(table: Table, version: int) -> list[tuple[str, dict[str, Any]]]:
     """Return the files that the last commits added, the newest first, each with its partition values.
 
-    The list is empty if one of these commits removed rows, because the removed rows might have been in these files. It
-    is also empty if the log entry of one of these commits is gone.
+    The commits are read from the newest to the oldest, until ``_MOST_ROWS`` files are found or ``_MOST_COMMITS``
+    commits are read. Files that result from merging other files are omitted. The list is empty if one of these commits
+    changed or deleted rows, because a file might still contain the old rows. The list is also empty if the log entry of
+    one of these commits is gone.
     """
     found: list[tuple[str, dict[str, Any]]] = []
     for number in range(version, max(-1, version - _MOST_COMMITS), -1):

@@ -172,10 +172,10 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """Return ``avro``, or its only type besides null if ``avro`` is a union.
+        """Return the type of the values of ``avro`` that are not null.
 
-        If the result would be the name of a type that the schema defines, return the definition of that type instead.
-        Raises StatusError (8001) if ``avro`` is a union that has no type besides null, or several of them.
+        If ``avro`` is a union, the result is its only type besides null. Raises StatusError (8001) if the union has no
+        such type, or several. The name of a type that the schema defines is replaced by the type's definition.
         """
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]

@@ -80,11 +80,11 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Find the first field that does not fit the descriptor. Return its path and the problem; None if all fields fit.
+    """Return the path and the problem of the first field that does not fit the descriptor; None if all fields fit.
 
-    If the number of the field is missing from the descriptor, the field has no name. In that case, the returned path is
-    the path of the message that contains the field, or None if the field is at the top level of the record. Each entry
-    of a map is a message with the fields ``key`` and ``value``.
+    If the descriptor lacks the field's number, the field's name is unknown. In that case, the path is that of the
+    enclosing message (None for the record itself). Each entry of a map is a message with the fields ``key`` and
+    ``value``.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):

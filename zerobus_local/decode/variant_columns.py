@@ -51,10 +51,10 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
 @contextmanager
 def _naming_rows_of(lists: pa.Array) -> Iterator[None]:
-    """Change the index in each RefusedRecordError that the ``with`` block raises to the index of a row of ``lists``.
+    """Convert the index in a RefusedRecordError from the index of an element to the index of a row.
 
-    In the block, the index in an error counts the elements of all lists. It is replaced by the index of the row whose
-    list contains the element.
+    Inside the ``with`` block, ``record`` is the index of the bad element in ``lists.flatten()``. Outside the block,
+    ``record`` is the index of the list in ``lists`` that contains this element.
     """
     try:
         yield
@@ -109,9 +109,9 @@ def _refuse_constant(constant: str) -> None:
 
 
 def _entries(column: pa.MapArray) -> pa.ListArray:
-    """Return a map column as a list column of entries.
+    """Convert a column of maps to a column of lists; each element of a list is one entry of the map.
 
-    The ``flatten`` method of the list column omits entries that are outside the column's slice or in a null map.
+    The result's ``flatten`` method returns only the entries of the column's slice, without the entries of null maps.
     """
     listed = pa.list_(column.values.type)
     buffers = column.buffers()[:2]

@@ -1,9 +1,11 @@
 """The protobuf messages of the Zerobus service and of Arrow Flight, built at import, without protoc.
 
 Names and numbers are those of ``zerobus_service.proto`` (proto2, package ``databricks.zerobus``) in the SDK 1.10.0
-source distribution. Only JSON records differ: this module declares them as bytes, and the SDK declares them as strings.
-The wire format is the same, but the parser would fail on a string that is not valid UTF-8. Because the parser accepts
-any bytes, a JSON record that is not valid UTF-8 reaches the decoder, which refuses it like any other bad record.
+source distribution. Two types differ, but their wire format is the same:
+
+* A JSON record is a string in the SDK, and bytes here. Some implementations of protobuf cannot parse a string that is
+  not valid UTF-8. As bytes, such a record reaches the decoder, which refuses the record like any other bad one.
+* An enum in the SDK is an int32 here.
 """
 
 from __future__ import annotations
