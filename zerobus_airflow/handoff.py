@@ -92,9 +92,9 @@ def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
     check_on_empty(operator)
     if source is None or (operator.state_uri is not None and not is_handoff_source(source)):
         raise ConfigurationError(
-            f"task {operator.task_id!r}: shard needs a source, and with state_uri this source must be NewFiles or "
-            "NewRows. For a shard of split_source_task, leave state_uri out, and pass the shard either as source, or "
-            "as shard together with the source that was split"
+            f"task {operator.task_id!r}: shard needs a source. With state_uri, the source must be NewFiles or "
+            "NewRows. For a shard of split_source_task, leave out state_uri; pass the shard as source, or pass it as "
+            "shard and the split files as source"
         )
     if operator.state_uri is None and is_handoff_source(source):
         raise ConfigurationError(

@@ -220,7 +220,7 @@ def delivered_slice(
     _, state = keeper.load()
     one = _past(state, slice_id) or state.open
     if one is None or one.id != slice_id:
-        raise SliceForgottenError(f"slice {slice_id} is neither open nor one of the last slices")
+        raise SliceForgottenError(f"slice {slice_id} is not open, and it is not one of the last slices in the state")
     of = count_of(one)
     facts = [_facts_of(receipt) for receipt in receipts]
     durable = [each["shard"] for each, receipt in zip(facts, receipts, strict=True) if _is_durable(receipt)]

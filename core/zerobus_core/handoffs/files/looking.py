@@ -96,7 +96,7 @@ def changed_error(paths: Sequence[str], place: Location) -> DeliveredFileChanged
     """Return the error for files whose content has changed since they were delivered."""
     return DeliveredFileChangedError(
         f"{len(paths)} {plural(len(paths), 'file')} below {shown_uri(place.root)} "
-        f"{plural(len(paths), 'was', 'were')} delivered, but their content has changed since: "
+        f"{plural(len(paths), 'was', 'were')} delivered, but the content has changed since: "
         f"{_named(paths)}. No slice was frozen. Set on_changed to 'deliver' to send "
         "all of their rows, or to 'ignore' to send none of them; or accept single files with `zerobus-ingest handoff "
         "release --file F`"
