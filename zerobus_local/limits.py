@@ -21,8 +21,8 @@ class Limits:
     """Limits and delays of each stream; None means no limit. All times are in seconds.
 
     The service documents limits of 100,000 rows and 100 MB per second for each stream. By default, the local server
-    does not limit these rates. The constructor raises ValueError, which names the field, for anything but a number in
-    its range.
+    does not limit these rates. The constructor raises ValueError if the value of a field is invalid; the error message
+    contains the field's name.
     """
 
     rows_per_second: float | None = None

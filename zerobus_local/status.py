@@ -53,7 +53,7 @@ class StatusError(Exception):
 
     @property
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        """The trailing metadata of the call: a ``google.rpc.Status`` with ``detail``; empty if ``detail`` is None."""
+        """The call's trailing metadata: a ``google.rpc.Status`` that contains ``detail``; () if ``detail`` is None."""
         if self.detail is None:
             return ()
         status = status_pb2.Status(code=self.code.value[0], message=self.text)

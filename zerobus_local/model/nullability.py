@@ -1,4 +1,4 @@
-"""Removes NOT NULL from Arrow schemas, and replaces the schema of a batch with one that has NOT NULL.
+"""Removes NOT NULL from Arrow schemas, and gives batches a schema that has NOT NULL.
 
 Schemas without NOT NULL are needed for batches whose values are not checked yet, and for reading and writing files.
 """

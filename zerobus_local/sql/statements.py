@@ -165,7 +165,10 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """SELECT, or the VALUES of an INSERT. In ``sql``, the table ``tables[n]`` has the name ``table_n``."""
+    """A SELECT, or the VALUES of an INSERT.
+
+    ``sql`` is SQL for the query engine, in which the table ``tables[n]`` has the name ``table_n``.
+    """
 
     sql: str
     tables: tuple[TableName, ...]

@@ -1,4 +1,4 @@
-"""Parses the statements that sqlglot does not support in all their forms; the input is sqlglot's tokens.
+"""Parses, from sqlglot's tokens, the statements that sqlglot itself does not fully support.
 
 These statements are CREATE CATALOG, DROP CATALOG, SHOW TABLES, GRANT, REVOKE, and ALTER TABLE … ALTER COLUMN with SET
 TAGS or UNSET TAGS. The tags of a column can be set and unset; the tags of a table cannot.
@@ -58,9 +58,9 @@ def parse_words(tokens: list[Token]) -> Statement | None:
 
 
 def _unfolded(tokens: list[Token]) -> list[Token]:
-    """Return ``tokens``; if the statement starts with SHOW, first split the text after SHOW into tokens.
+    """Return the tokens of the statement; split the text after SHOW, which sqlglot returns as a single token.
 
-    sqlglot returns the whole text after SHOW as one token.
+    A statement that does not start with SHOW is returned unchanged.
     """
     if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
         return [tokens[0], *tokenize(tokens[1].text, read="databricks")]

@@ -25,9 +25,10 @@ class Inbox(threading.Thread):
     """Reads a gRPC request iterator into a queue of limited size.
 
     The queue holds at most ``max_bytes`` bytes, but an empty queue takes a message of any size. When the queue is full,
-    the thread stops reading, and HTTP/2 flow control makes the client wait. ``changed`` is the only condition variable
-    of a stream: a thread that has news for the stream acquires ``changed``, sets fields of the stream or of its inbox,
-    and notifies ``changed``.
+    the thread stops reading, and HTTP/2 flow control makes the client wait.
+
+    ``changed`` is the only condition variable of a stream. To wake the stream, another thread acquires ``changed``,
+    sets fields of the stream or of its inbox, and notifies ``changed``.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults | None) -> None:
@@ -104,10 +105,10 @@ class Inbox(threading.Thread):
 
     @property
     def take_at(self) -> float | None:
-        """The time at which to take the messages; None if there are none.
+        """The time at which to take the messages; None if no message is waiting.
 
-        This is normally 5 ms after a message last arrived in an empty queue, so that small messages are taken together.
-        If 64 KiB or more are waiting, or if no more messages can come, the 5 ms are not added. The caller must hold
+        A wait of 5 ms begins when a message arrives in the empty queue, so that small messages are taken together.
+        The wait is left out if 64 KiB or more are waiting, or if no more messages can come. The caller must hold
         ``changed``.
         """
         if not self._messages:
