@@ -674,13 +674,13 @@ def not_utf8(*values: bytes | None) -> pa.Array:
 @pytest.mark.parametrize(
     ("kind", "make", "shown"),
     [
-        ("STRING", lambda array: array, r"a\xff"),
-        ("VARCHAR(10)", lambda array: array.dictionary_encode(), r"a\xff"),
-        ("ARRAY<STRING>", lambda array: pa.ListArray.from_arrays([0, 1, 2, 3], array), [r"a\xff"]),
-        ("STRUCT<s: STRING>", lambda array: pa.StructArray.from_arrays([array], ["s"]), {"s": r"a\xff"}),
-        ("MAP<STRING, STRING>", lambda a: pa.MapArray.from_arrays([0, 1, 2, 3], a, a), [(r"a\xff", r"a\xff")]),
-        ("VARIANT", lambda array: array, r"a\xff"),
-        ("INT", lambda array: array, r"a\xff"),
+        ("STRING", lambda array: array, b"a\xff"),
+        ("VARCHAR(10)", lambda array: array.dictionary_encode(), b"a\xff"),
+        ("ARRAY<STRING>", lambda array: pa.ListArray.from_arrays([0, 1, 2, 3], array), [b"a\xff"]),
+        ("STRUCT<s: STRING>", lambda array: pa.StructArray.from_arrays([array], ["s"]), {"s": b"a\xff"}),
+        ("MAP<STRING, STRING>", lambda a: pa.MapArray.from_arrays([0, 1, 2, 3], a, a), [(b"a\xff", b"a\xff")]),
+        ("VARIANT", lambda array: array, b"a\xff"),
+        ("INT", lambda array: array, b"a\xff"),
     ],
 )  # fmt: skip
 def test_text_that_is_no_utf8_is_a_bad_row(record_format: Any, kind: str, make: Any, shown: Any) -> None:
@@ -692,7 +692,7 @@ def test_text_that_is_no_utf8_is_a_bad_row(record_format: Any, kind: str, make: 
     encoder = encoder_for(schema, IngestOptions(record_format=record_format, parse_text=True), is_arrow=True)
     good = list(encoder.encode(Chunk(0, batch), on_bad_row=bad.append))
     assert [(out.first_row, out.rows) for out in good] == [(0, 1), (2, 1)]
-    assert [(row.row, row.record) for row in bad] == [(1, {"x": shown})]
+    assert [(row.row, repr(row.record)) for row in bad] == [(1, repr({"x": shown}))]
 
 
 @pytest.mark.parametrize("kind", ["BIGINT", "STRUCT<`left`: BIGINT, `right`: BIGINT>", "ARRAY<BIGINT>"])

@@ -160,7 +160,8 @@ def test_deeply_nested_json_arrives_whole_or_is_a_bad_row(
     seen = delivered(zerobus, table_name, "v VARIANT, n STRING", table, record_format=record_format, **options)
     if record_format == "arrow":
         (letter,) = map(json.loads, letters.read_text().splitlines())
-        assert letter["record"] == {"v": text, "n": "1"}
+        assert letter["record"]["n"] == "1"
+        assert text in letter["record"]["v"]["$unfit"]
         assert "nested deeper than 100 levels" in json.dumps(letter)
         assert [row["v"] for row in seen] == ["[1]"]
     else:

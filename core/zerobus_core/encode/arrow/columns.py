@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import BadField, SchemaError
-from ...records import UnfitError
+from ...records import UnfitError, UnfitValue
 from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name, unknown_column_hint
 from ..rows.walk import ExactWalk
 from ..values.arrow_types import extensions, plain_type, working_type
 from .cast import ArrayCast, UnfitArrayError, compiled_cast
-from .json_type import Convert, fragment_of, json_converter, parsed_json, unsupported_in_union
+from .json_type import Convert, fragment_of, json_converter, kept_json, unsupported_in_union
 from .rebuild import nulls, retype_nested
-from .values import has_map, shown_value, value_reader, with_pairs
+from .refused import kept_value, shown_value
+from .values import has_map, value_reader, with_pairs
 
 if TYPE_CHECKING:
     from ...schema import TableSchema
@@ -78,20 +79,11 @@ class ColumnCasts:
         return arrays, bad
 
     def record(self, batch: pa.RecordBatch, index: int) -> dict[str, Any]:
-        """Return a refused row as Python values, to be shown to the user or kept as a dead letter."""
-        record: dict[str, Any] = {}
-        for source, array in zip(batch.schema, batch.columns, strict=True):
-            column = self._columns.get(self._own(source.name))
-            try:
-                value = value_reader(array)(index)
-            except (ValueError, OverflowError):  # Python has no such value
-                value = shown_value(array[index])
-            convert = None if column is None else json_converter(source, column.field.type, parsed_json)
-            try:
-                record[source.name] = value if convert is None else convert(value)
-            except UnfitError:  # invalid JSON
-                record[source.name] = value
-        return record
+        """Return a refused row as Python values, for a dead letter; an UnfitValue replaces what has no Python value."""
+        return {
+            source.name: self._columns[self._own(source.name)].kept(source, array[index])
+            for source, array in zip(batch.schema, batch.columns, strict=True)
+        }
 
     def are_whole(self, schema: pa.Schema) -> bool:
         """Return whether a cast exists for each column of batches with this schema; otherwise encoding them is slow."""
@@ -212,6 +204,16 @@ class _ColumnCast:
         for row, fields in found.items():
             bad.setdefault(row, []).extend(fields)
         return out
+
+    def kept(self, source: pa.Field, scalar: pa.Scalar) -> Any:
+        """Return a value of a refused row for a dead letter; ``source`` is the Arrow field of the value."""
+        value = kept_value(scalar, self.field.type)
+        if (convert := json_converter(source, self.field.type, kept_json)) is not None:
+            try:
+                value = convert(value)
+            except UnfitError as error:
+                return UnfitValue(value, str(error))
+        return with_pairs(value, self.field.type) if self._has_map else value
 
     @property
     def has_cast(self) -> bool:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 import orjson
 import pyarrow as pa
 
-from ...records import UnfitError
+from ...records import UnfitError, UnfitValue
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
 from ..values.json_text import may_have_key_twice
 from .variant_value import is_variant, variant_value
 
-__all__ = ["Convert", "fragment_of", "json_converter", "parsed_json", "unsupported_in_union"]
+__all__ = ["Convert", "fragment_of", "json_converter", "kept_json", "unsupported_in_union"]
 
 Convert: TypeAlias = Callable[[Any], Any]
 _NAME = "arrow.json"
 _VARIANT = PrimitiveType(Kind.VARIANT)
 # Dead letters are written by functions that call themselves several times per level.
 _MAX_SHOWN_DEPTH = 200
+_NOT_JSON = "not JSON text: "
+# The caller's own context might not trap an exponent that is out of range, and then the number would become NaN.
+_CONTEXT = Context(traps=[InvalidOperation])
 
 
 def fragment_of(text: str) -> orjson.Fragment:
@@ -32,16 +36,28 @@ def fragment_of(text: str) -> orjson.Fragment:
     return orjson.Fragment(text)
 
 
-def parsed_json(text: str) -> Any:
-    """Parse a JSON text, to show a refused row.
+def kept_json(text: str | UnfitValue) -> Any:
+    """Parse a JSON text, for a dead letter; numbers keep all their digits.
 
-    Return the text itself if it is invalid JSON, has duplicate keys or is nested deeper than a dead letter can be.
+    Return an UnfitValue with the text if it is invalid JSON, has duplicate keys or is nested deeper than a dead letter
+    can be: a VARIANT column would accept the text itself, as text. An UnfitValue is returned unchanged.
     """
+    if isinstance(text, UnfitValue):
+        return text
     try:
         value = _parsed(text)
-    except UnfitError:
-        return text
-    return text if text.count("[") + text.count("{") > _MAX_SHOWN_DEPTH and _is_deep(value) else value
+        if text.count("[") + text.count("{") > _MAX_SHOWN_DEPTH and _is_deep(value):
+            return UnfitValue(text, f"is nested deeper than {_MAX_SHOWN_DEPTH} levels")
+        return json.loads(text, parse_float=_exact)
+    except InvalidOperation:
+        return UnfitValue(text, "holds a number whose exponent is out of range")
+    except UnfitError as error:
+        return UnfitValue(text, f"is not valid JSON: {str(error).removeprefix(_NOT_JSON)}")
+
+
+def _exact(text: str) -> float | Decimal:
+    number = float(text)
+    return number if repr(number) == text else Decimal(text, _CONTEXT)
 
 
 def _is_deep(value: Any) -> bool:
@@ -58,7 +74,7 @@ def _parsed(text: str) -> Any:
         if may_have_key_twice(text.encode(), value):
             json.loads(text, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
-        raise UnfitError(f"not JSON text: {error}") from None
+        raise UnfitError(f"{_NOT_JSON}{error}") from None
     except RecursionError:
         raise UnfitError("nested too deeply") from None
     return value
@@ -194,4 +210,6 @@ def _object_of_pairs(pairs: list[tuple[Any, Any]], convert: Convert | None) -> d
     members = {key: item if convert is None else convert(item) for key, item in pairs}
     if len(members) < len(pairs):
         raise UnfitError("a map has the same key twice")
+    if any(isinstance(key, UnfitValue) for key in members):  # in a dead letter, its text would become the key
+        raise UnfitError("a map has a key that could not be read")
     return members

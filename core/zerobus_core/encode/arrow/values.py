@@ -10,12 +10,23 @@ import pyarrow as pa
 
 from ...schema.types import ArrayType, DataType, MapType, StructType
 
-__all__ = ["has_map", "shown_value", "value_reader", "with_pairs"]
+__all__ = [
+    "FINE_TIME",
+    "NANOSECONDS",
+    "NO_VALUE",
+    "has_map",
+    "in_utc",
+    "loses_digits",
+    "types_in",
+    "unknown_zone",
+    "value_reader",
+    "with_pairs",
+]
 
-# pyarrow raises LookupError for an unknown time zone.
-_NO_VALUE = (ValueError, OverflowError, LookupError)
-_FINE_TIME = pa.time64("ns")
-_NANOSECONDS = 1_000  # in a microsecond, the finest unit of Python's times
+# What pyarrow raises if there is no equal Python value; LookupError is for an unknown time zone.
+NO_VALUE = (ValueError, OverflowError, LookupError)
+FINE_TIME = pa.time64("ns")
+NANOSECONDS = 1_000  # in a microsecond, the finest unit of Python's times
 
 
 def value_reader(array: pa.Array) -> Callable[[int], Any]:
@@ -29,11 +40,11 @@ def value_reader(array: pa.Array) -> Callable[[int], Any]:
     such a time is returned in UTC.
     """
     read = partial(_read, array)
-    if _FINE_TIME not in _types_in(array.type):
+    if FINE_TIME not in types_in(array.type):
         return read
 
     def read_checked(index: int) -> Any:
-        if _loses_digits(array[index]):
+        if loses_digits(array[index]):
             raise ValueError("the time of day has nanoseconds: cast it to microseconds or to text")
         return read(index)
 
@@ -43,44 +54,44 @@ def value_reader(array: pa.Array) -> Callable[[int], Any]:
 def _read(array: pa.Array, index: int) -> Any:
     try:
         return array[index].as_py()
-    except _NO_VALUE:
-        if (zone := _unknown_zone(array.type)) is not None:
+    except NO_VALUE:
+        if (zone := unknown_zone(array.type)) is not None:
             raise ValueError(
                 f"the time zone {zone!r} is unknown; cast the times to UTC, or install tzdata if the zone exists"
             ) from None
-        in_utc = _in_utc(array.type)
-        if in_utc.equals(array.type) or _has_null_type(in_utc):
+        utc_type = in_utc(array.type)
+        if utc_type.equals(array.type) or _has_null_type(utc_type):
             raise
-    return array.slice(index, 1).view(in_utc)[0].as_py()
+    return array.slice(index, 1).view(utc_type)[0].as_py()
 
 
-def _types_in(kind: pa.DataType) -> Iterator[pa.DataType]:
+def types_in(kind: pa.DataType) -> Iterator[pa.DataType]:
     """Yield ``kind`` and all types that are nested in it."""
     yield kind
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        yield from _types_in(kind.value_type)
+        yield from types_in(kind.value_type)
     else:
         for index in range(kind.num_fields):
-            yield from _types_in(kind.field(index).type)
+            yield from types_in(kind.field(index).type)
 
 
-def _loses_digits(scalar: pa.Scalar) -> bool:
+def loses_digits(scalar: pa.Scalar) -> bool:
     """Return whether ``as_py`` would cut off the nanoseconds of a time of day anywhere in ``scalar``."""
     if not scalar.is_valid:
         return False
     inner: Any = getattr(scalar, "value", None)
     if isinstance(inner, pa.Scalar):  # of a dictionary, for example
-        return _loses_digits(inner)
+        return loses_digits(inner)
     if isinstance(scalar, pa.StructScalar):
-        return any(map(_loses_digits, scalar.values()))
+        return any(map(loses_digits, scalar.values()))
     if pa.types.is_nested(scalar.type):
-        return any(map(_loses_digits, scalar.values))
-    return bool(scalar.type == _FINE_TIME) and inner % _NANOSECONDS != 0
+        return any(map(loses_digits, scalar.values))
+    return bool(scalar.type == FINE_TIME) and inner % NANOSECONDS != 0
 
 
-def _unknown_zone(kind: pa.DataType) -> str | None:
+def unknown_zone(kind: pa.DataType) -> str | None:
     """Return the first time zone in ``kind`` that is unknown to Python; return None if all time zones are known."""
-    for one in _types_in(kind):
+    for one in types_in(kind):
         if pa.types.is_timestamp(one) and one.tz is not None:
             try:
                 pa.scalar(0, one).as_py()
@@ -94,17 +105,18 @@ def _has_null_type(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind) or any(_has_null_type(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def _in_utc(kind: pa.DataType) -> pa.DataType:
+def in_utc(kind: pa.DataType) -> pa.DataType:
+    """Return the type with UTC in place of each time zone in it."""
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         return pa.timestamp(kind.unit, "UTC")
     if pa.types.is_struct(kind):
-        return pa.struct([kind.field(i).with_type(_in_utc(kind.field(i).type)) for i in range(kind.num_fields)])
+        return pa.struct([kind.field(i).with_type(in_utc(kind.field(i).type)) for i in range(kind.num_fields)])
     if pa.types.is_map(kind):
         return pa.map_(
-            kind.key_field.with_type(_in_utc(kind.key_type)), kind.item_field.with_type(_in_utc(kind.item_type))
+            kind.key_field.with_type(in_utc(kind.key_type)), kind.item_field.with_type(in_utc(kind.item_type))
         )
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        field = kind.value_field.with_type(_in_utc(kind.value_type))
+        field = kind.value_field.with_type(in_utc(kind.value_type))
         return pa.list_(field) if pa.types.is_list(kind) else pa.large_list(field)
     return kind
 
@@ -139,41 +151,3 @@ def with_pairs(value: Any, kind: DataType) -> Any:
         else pair
         for pair in value
     ]
-
-
-def shown_value(scalar: pa.Scalar) -> Any:
-    """Return the scalar as a Python value; values that pyarrow cannot convert to Python values become text.
-
-    For example, times outside the years 0001 to 9999 and times of day with nanoseconds become text. A time in an
-    unknown time zone becomes text in UTC. In invalid UTF-8, each invalid byte becomes an escape such as ``\\xff``.
-    """
-    try:
-        return _shown_inside(scalar) if _loses_digits(scalar) else scalar.as_py()
-    except _NO_VALUE:
-        return _shown_inside(scalar)
-
-
-def _shown_inside(scalar: pa.Scalar) -> Any:
-    if isinstance(scalar, pa.DictionaryScalar):
-        return shown_value(scalar.value)
-    if isinstance(scalar, pa.StructScalar):
-        return {name: shown_value(member) for name, member in scalar.items()}
-    if isinstance(scalar, pa.MapScalar):
-        return [tuple(map(shown_value, pair.values())) for pair in scalar.values]
-    if isinstance(scalar, pa.ListScalar):
-        return [shown_value(item) for item in scalar.values]
-    return _shown_leaf(scalar)
-
-
-def _shown_leaf(scalar: pa.Scalar) -> str:
-    if scalar.type == _FINE_TIME:
-        return str(scalar.cast(pa.string()))
-    if hasattr(scalar, "as_buffer"):
-        text: str = scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
-        return text
-    try:
-        return str(scalar)
-    except (ValueError, OverflowError):
-        return f"<{scalar.type}>"
-    except LookupError:
-        return _shown_leaf(scalar.cast(_in_utc(scalar.type)))
