@@ -70,7 +70,10 @@ def letters_source(dead_letter_uri: str, table: str, options: IngestOptions) -> 
 
 
 def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
-    """Return the options with ``parse_text`` set, because dead letters hold dates and times as text.
+    """Return the options for a replay of dead letters, given those of the delivery.
+
+    ``parse_text`` is set, because dead letters hold dates as text. The options that change which columns and rows of
+    the source are delivered are removed, because dead letters hold the rows as these options have left them.
 
     Raises ConfigurationError if the options would write new dead letters to the file at ``dead_letter_uri``.
     """
@@ -79,4 +82,5 @@ def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOption
             f"the dead letters at {shown_uri(dead_letter_uri)} are being replayed; name another file for rows that "
             "still do not fit"
         )
-    return replace(options, parse_text=True)
+    unshaped = replace(options, transform=None, transform_version=None, select=(), drop=(), rename=None, constants=None)
+    return replace(unshaped, parse_text=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .codec import from_letter
-    from .dead_letter import MARKER, DeadLetterFile
+    from .dead_letter import DeadLetterFile
+    from .letter_reader import MARKER, from_letter, letter_text, row_of_letter
     from .letters import letters_of, lines_of_letters, tables_of_letters
     from .policy import BadRowPolicy
 
@@ -17,18 +17,22 @@ __all__ = [
     "BadRowPolicy",
     "DeadLetterFile",
     "from_letter",
+    "letter_text",
     "letters_of",
     "lines_of_letters",
+    "row_of_letter",
     "tables_of_letters",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "MARKER": "dead_letter",
+        "MARKER": "letter_reader",
         "BadRowPolicy": "policy",
         "DeadLetterFile": "dead_letter",
-        "from_letter": "codec",
+        "from_letter": "letter_reader",
+        "letter_text": "letter_reader",
+        "row_of_letter": "letter_reader",
         "letters_of": "letters",
         "lines_of_letters": "letters",
         "tables_of_letters": "letters",

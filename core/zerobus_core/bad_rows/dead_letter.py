@@ -11,6 +11,7 @@ local), two deliveries can overwrite each other's dead letters.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import json
@@ -22,22 +23,22 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RecordError
 from ..optional_imports import require_pyarrow
+from ..options import IngestOptions
 from ..process.signals import is_of_signal
 from ..ranges import RowRanges
-from ..schema.types import StructType
 from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
-from .codec import from_wire, to_letter
+from .letter_reader import MARKER, letter_text
+from .letter_writer import LetterWriter
+from .wire_values import from_wire
 
 if TYPE_CHECKING:
     from ..batch import BadRow
     from ..schema import TableSchema
 
-__all__ = ["MARKER", "DeadLetterFile", "letters_in"]
+__all__ = ["DeadLetterFile", "letters_in"]
 
-MARKER = "zerobus_dead_letter"
-"""The key by which a dead letter is recognised; its value is the version of the format."""
-VERSION = 1
+VERSION = 2
 _COLUMNS = (
     MARKER, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",
 )  # fmt: skip
@@ -60,11 +61,12 @@ class DeadLetterFile:
     about 64 MiB.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the facts about the delivery, by name
         self,
         uri: str,
         *,
         schema: TableSchema,
+        options: IngestOptions | None = None,
         source_fingerprint: str | None = None,
         leave_out: Iterable[str] = (),
         locate: Callable[[int], str] | None = None,
@@ -72,7 +74,7 @@ class DeadLetterFile:
     ) -> None:
         self.uri = uri
         self._schema = schema
-        self._row_type = StructType(schema.columns)
+        self._writer = LetterWriter(schema.columns, options or IngestOptions())
         self._source_fingerprint = source_fingerprint
         self._leave_out = frozenset(leave_out)
         self._locate = locate or "row {}".format
@@ -116,7 +118,7 @@ class DeadLetterFile:
         fields = [
             {key: value for key, value in asdict(field).items() if key not in {"row", "place"}} for field in bad.fields
         ]
-        self._add(bad.row, to_letter(bad.record, self._row_type), error, fields)
+        self._add(bad.row, self._writer.record(bad.record), error, fields)
 
     def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:
         """Add a row that the service refused; ``decoded`` is the row as ``Encoder.decode`` returned it."""
@@ -124,7 +126,7 @@ class DeadLetterFile:
         columns = {column.name for column in self._schema.columns}
         # Fields that the service puts into its rescue column are JSON; the table has no columns for them.
         record = from_wire(given, self._schema.columns) | {k: v for k, v in given.items() if k not in columns}
-        self._add(row, to_letter(record, self._row_type), error, [])
+        self._add(row, self._writer.refused_record(record), error, [])
 
     def _add(self, row: int, record: Any, error: str, fields: list[dict[str, Any]]) -> None:
         letter = {
@@ -209,7 +211,12 @@ def letters_in(uri: str, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     except Exception as error:  # pyarrow raises OSError and others for a file that is not Parquet
         if is_of_signal(error):
             raise
-        raise ConfigurationError(f"{shown_uri(uri)} is not a dead-letter file; name another file") from error
+        where = f" ({error})" if isinstance(error, _UnreadableLetterError) else ""
+        raise ConfigurationError(f"{shown_uri(uri)} is not a dead-letter file{where}; name another file") from error
+
+
+class _UnreadableLetterError(ValueError):
+    """A part of a file is not a dead letter; the text says which part, and why."""
 
 
 def _digest(letter: dict[str, Any]) -> bytes:
@@ -223,20 +230,26 @@ def _form_of(uri: str) -> str:
     raise ConfigurationError(f"the dead-letter file {shown_uri(uri)!r} must end in .jsonl, .ndjson or .parquet")
 
 
-def _checked(letter: dict[str, Any]) -> dict[str, Any]:
-    if letter[MARKER] != VERSION:
-        raise ValueError("a dead letter of another version")
-    _digest(letter)
+def _checked(letter: Any) -> dict[str, Any]:
+    if not isinstance(letter, dict) or letter.get(MARKER) not in range(1, VERSION + 1):
+        raise _UnreadableLetterError(f"{MARKER} is not a version from 1 to {VERSION}")
+    for name, kind in (("table", str), ("row", int), ("source_fingerprint", str | None), ("record", object)):
+        if name not in letter or not isinstance(letter[name], kind):
+            raise _UnreadableLetterError(f"its {name!r} is missing or has another type")
     return letter
 
 
 def _read_lines(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     is_empty = True
-    for line in io.BytesIO(data):
+    for number, line in enumerate(io.BytesIO(data.removeprefix(codecs.BOM_UTF8)), 1):
         # A last line without a line end is left from a write that broke off, unless an editor has removed the line end.
         if line.strip() and (line.endswith(b"\n") or _is_letter(line)):
             is_empty = False
-            yield _checked(json.loads(line)), line
+            try:
+                letter = _checked(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise _UnreadableLetterError(f"line {number}: {error}") from error
+            yield letter, line
     if data and is_empty and not data.startswith(f'{{"{MARKER}"'.encode()):
         raise ValueError("not dead letters")
 
@@ -255,7 +268,7 @@ def _is_letter(line: bytes) -> bool:
 
 def _read_parquet(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     for letter in _rows_of_parquet(data):
-        text = b'{"%b":%d,"record":%b}' % (MARKER.encode(), VERSION, letter["record"].encode())
+        text = letter_text(letter[MARKER], letter["record"])
         letter["fields"], letter["record"] = json.loads(letter["fields"]), json.loads(letter["record"])
         yield _checked(letter), text
 

@@ -51,6 +51,7 @@ class BadRowPolicy:
             self._letters = DeadLetterFile(
                 options.dead_letter_uri,
                 schema=schema,
+                options=options,
                 source_fingerprint=source_fingerprint,
                 leave_out=options.filled_columns,
                 locate=locate,

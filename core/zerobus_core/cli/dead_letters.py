@@ -118,7 +118,8 @@ def _types(value: Any) -> Any:
         return {name: _types(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_types(item) for item in value]
-    return None if value is None else f"<{type(value).__name__}>"
+    name = "str" if isinstance(value, str) else type(value).__name__
+    return None if value is None else f"<{name}>"
 
 
 def _text(summary: Mapping[str, Any], *, values: bool) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import BadField, RecordError
-from ..records import short_repr
+from ..records import GivenText, short_repr
 from ..wording import plural
 
 __all__ = [
@@ -56,7 +56,7 @@ class RowProblems:
                 BadField(
                     row=self.row,
                     path=path,
-                    value_type="nothing" if is_missing else type(value).__name__,
+                    value_type="nothing" if is_missing else _type_name(value),
                     value_repr="" if is_missing else short_repr(value),
                     expected=expected,
                     reason=reason,
@@ -66,6 +66,10 @@ class RowProblems:
     def add_failure(self, record: Any, error: Exception) -> None:
         """Add one bad field for the whole row, which could not be encoded because of ``error``."""
         self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
+
+
+def _type_name(value: Any) -> str:
+    return "str" if isinstance(value, GivenText) else type(value).__name__
 
 
 def shown_name(name: object) -> str:

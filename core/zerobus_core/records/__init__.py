@@ -1,5 +1,6 @@
 """Records, which are objects whose values have names, and objects that replace unreadable records and values."""
 
+from .given_text import GivenText
 from .members import (
     dumped,
     in_case_of,
@@ -16,6 +17,7 @@ from .tuple_rows import TupleRows
 from .unreadable import UnfitError, UnfitValue, UnreadableRecord, UnreadableRow, short_repr
 
 __all__ = [
+    "GivenText",
     "TupleRows",
     "UnfitError",
     "UnfitValue",

@@ -95,7 +95,7 @@ def test_the_good_values_of_a_bad_row_are_replayed_as_they_were(name, zerobus, t
     uri = str(tmp_path / name)
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=uri)
     zerobus_core.ingest(zerobus.workspace, table_name, [good | {"id": 1}, good | {"id": "x"}], options=options)
-    sent = zerobus_core.replay(zerobus.workspace, _corrected(uri, '"id": "x"', '"id": 2'))
+    sent = zerobus_core.replay(zerobus.workspace, _corrected(uri, '{"$text": "x"}', "2"))
     assert sent.rows_acked == 1
     one, two = sorted(zerobus.read(table_name).to_pylist(), key=lambda row: row["id"])
     assert one | {"id": 2} == two
@@ -108,7 +108,7 @@ def test_a_number_that_a_person_writes_into_a_letter_is_not_rounded(name, zerobu
     number, uri = "0.12345678901234567890123", str(tmp_path / name)
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=uri)
     zerobus_core.ingest(zerobus.workspace, table_name, [{"d": "x", "v": "y"}], options=options)
-    zerobus_core.replay(zerobus.workspace, _corrected(_corrected(uri, '"d": "x"', f'"d": {number}'), '"y"', number))
+    zerobus_core.replay(zerobus.workspace, _corrected(_corrected(uri, '{"$text": "x"}', number), '"y"', number))
     assert zerobus.read(table_name).to_pylist() == [{"d": Decimal(number), "v": number}]
 
 
@@ -117,9 +117,9 @@ def test_a_corrected_parquet_file_keeps_its_digits_when_more_letters_are_written
     number, uri = "0.12345678901234567890123", str(tmp_path / "letters.parquet")
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=uri)
     zerobus_core.ingest(zerobus.workspace, table_name, [{"d": "x"}], options=options)
-    _corrected(uri, '"x"', number)
+    _corrected(uri, '{"$text": "x"}', number)
     zerobus_core.ingest(zerobus.workspace, table_name, [{"d": None}, {"d": "z"}], options=options)
-    assert pq.read_table(uri)["record"].to_pylist() == [f'{{"d": {number}}}', '{"d": "z"}']
+    assert pq.read_table(uri)["record"].to_pylist() == [f'{{"d": {number}}}', '{"d": {"$text": "z"}}']
 
 
 def _corrected(uri, old, new):

@@ -58,7 +58,9 @@ def test_reasons_are_counted_and_values_are_hidden(letters: Path) -> None:
 def test_json_counts_every_letter_and_holds_as_many_rows_as_the_limit(letters: Path) -> None:
     found = json.loads(run("show", str(letters), "--json", "--limit", "1", "--values").stdout)
     assert (found["letters"], [reason["rows"] for reason in found["reasons"]]) == (3, [2, 1])
-    assert [(row["position"], row["record"]) for row in found["rows"]] == [("row 0", {"id": "secret-name", "tags": []})]
+    assert [(row["position"], row["record"]) for row in found["rows"]] == [
+        ("row 0", {"id": {"$text": "secret-name"}, "tags": []})
+    ]
     assert json.loads(run("show", str(letters), "--json", "--table", "main.default.other").stdout)["letters"] == 0
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from ...column_options import RESCUE, RESCUED
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from ..values.json_input import parsed_json
 from .encoder import RowEncoder
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class JsonEncoder(RowEncoder):
         """Decode a row to JSON-compatible wire values."""
         record = batch.payload[index]
         assert isinstance(record, str)
-        decoded: dict[str, Any] = orjson.loads(record)
+        # Fields for the rescue column can have numbers with more digits than a double.
+        decoded: dict[str, Any] = parsed_json(record) if self._has_rescue else orjson.loads(record)
         return decoded
 
 

@@ -6,7 +6,7 @@ import sys
 from enum import Enum
 from typing import Any
 
-from ...records import UnfitError, UnfitValue, dumped
+from ...records import GivenText, UnfitError, UnfitValue, dumped
 
 __all__ = ["parsable", "unwrapped"]
 
@@ -35,6 +35,6 @@ def parsable(value: str, what: str, parse_text: bool) -> str:
 
     The error message says to pass ``what`` instead of text; ``what`` is, for example, "a number".
     """
-    if not parse_text:
+    if not parse_text or isinstance(value, GivenText):
         raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
     return value

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import orjson
 
-from ...records import UnfitError, UnfitValue, dumped, members_of
+from ...records import GivenText, UnfitError, UnfitValue, dumped, members_of
 from .missing import is_null
 from .moments import numpy_time_text, plain_datetime
 
@@ -57,7 +57,7 @@ def checked_text(value: Any) -> str:
 
     Raises UnfitError for text that is not JSON, and for values that ``json_text`` refuses.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, GivenText):
         return json_text(value)
     _check(value)
     return value

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ...records import UnfitError, is_record
+from ...records import GivenText, UnfitError, is_record
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from . import text
 from .given import parsable, unwrapped
@@ -37,7 +37,13 @@ def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> C
     """
     if not (rules.parse_text and text.is_parsed(kind)):
         return lambda value: is_null(value, nan_is_null=nan_is_null)
-    return lambda value: text.says_nothing(value) if isinstance(value, str) else is_null(value, nan_is_null=nan_is_null)
+
+    def is_nothing(value: Any) -> bool:
+        if isinstance(value, str):
+            return text.says_nothing(value) and not isinstance(value, GivenText)
+        return is_null(value, nan_is_null=nan_is_null)
+
+    return is_nothing
 
 
 def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from ....bad_rows import MARKER
+from ....bad_rows import MARKER, letter_text, row_of_letter
 from ...libraries.pandas_index import range_column
 from ...protocol.chunking import clip
 from .int96 import Int96, has_int96, opened
-from .json_values import JsonValues
 
 if TYPE_CHECKING:
-    from ....schema import TableSchema
     from ..finding.found import FoundFile
     from .file_format import Pieces, Wanted
 
@@ -88,14 +86,6 @@ class DeadLetterFormat(ParquetFormat):
     is_arrow = False
     is_text = True
 
-    def __init__(self, values: JsonValues | None = None) -> None:
-        super().__init__()
-        self._values = values or JsonValues()
-
-    def for_table(self, schema: TableSchema) -> DeadLetterFormat:
-        """Return a format that reads numbers with the precision that the table's columns need."""
-        return DeadLetterFormat(JsonValues(schema.columns))
-
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """Read the file like any Parquet file, but yield only the record in each dead letter, as a row."""
         pieces = super().read(file, wanted, chunk_rows)
@@ -104,7 +94,8 @@ class DeadLetterFormat(ParquetFormat):
                 start, batch = next(pieces)
             except StopIteration as end:
                 return int(end.value)
-            yield start, [self._values.record(text) for text in batch.column("record").to_pylist()]
+            versions, records = batch.column(MARKER).to_pylist(), batch.column("record").to_pylist()
+            yield start, [row_of_letter(letter_text(*each)) for each in zip(versions, records, strict=True)]
 
 
 def holds_dead_letters(file: FoundFile) -> bool:

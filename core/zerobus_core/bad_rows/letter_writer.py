@@ -1,0 +1,314 @@
+"""Converts a bad row to the record of its dead letter, so that a person can correct it and send it again.
+
+The law: if nobody corrects the letter and the table is the same, each of its values is refused again or arrives as the
+value that the delivery was given. A letter is sent again with ``parse_text``. So what a value becomes depends on the
+type of its column:
+
+1. A value that this type takes as plain JSON, or as text that is parsed, is written so. In a VARIANT column, this is
+   the JSON text that the encoder makes of the value.
+2. Any other value is an object of ``markers`` that gives exactly this value, because the type of the column can change
+   before the letter is sent again.
+3. A value that has no such object is only described, which fits no column.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..column_options import RESCUED
+from ..encode.rows.walk import as_list, as_pairs
+from ..encode.values.json_input import JsonNumber, parsed_json
+from ..encode.values.json_text import checked_text, json_text
+from ..encode.values.missing import is_null
+from ..encode.values.moments import numpy_time_text, plain_datetime
+from ..encode.values.text import is_parsed
+from ..records import GivenText, UnfitError, UnfitValue, dumped, is_message, members_of, members_within, short_repr
+from ..schema.types import ArrayType, DataType, DecimalType, Kind, MapType, PrimitiveType, StringType, StructType
+from .markers import BINARY, DATE, DATETIME, DECIMAL, DESCRIBED, ESCAPED, FLOAT, MAP, TEXT, TIME, UNFIT, is_marker
+from .wire_values import from_wire_scalar
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..schema.types import Field
+
+__all__ = ["LetterWriter"]
+
+_VARIANT = PrimitiveType(Kind.VARIANT)
+_MOMENTS = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
+_REALS = frozenset({Kind.FLOAT, Kind.DOUBLE, Kind.VARIANT})
+_INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
+_UNREADABLE = (UnfitError, ArithmeticError, TypeError, ValueError, RecursionError)
+
+
+class LetterWriter:
+    """Converts rows for one table; see the module's docstring."""
+
+    def __init__(self, columns: Sequence[Field], options: IngestOptions) -> None:
+        self._row = StructType(tuple(columns))
+        self._parses_text = options.parse_text
+        self._parses_json = options.parse_json
+
+    def record(self, record: Any) -> Any:
+        """Return the JSON-compatible form of a row that does not fit."""
+        is_wire = is_message(type(record))
+        try:
+            members = _members(record, self._row)
+        except _UNREADABLE as error:
+            return _described(record, error)
+        if members is None:
+            return self._written(record, None)
+        rescued = members.get(RESCUED)
+        if isinstance(rescued, Mapping):  # the fields for the rescue column, which are fields of the row
+            members = {**{name: value for name, value in members.items() if name != RESCUED}, **rescued}
+        kinds = _kinds(self._row)
+        return _object(
+            (name, self._written(value, kinds.get(name), is_wire=is_wire)) for name, value in members.items()
+        )
+
+    def refused_record(self, record: Mapping[str, Any]) -> Any:
+        """Return the form of a row that the service refused; ``record`` has values as ``from_wire`` returns them."""
+        kinds = _kinds(self._row)
+        return _object((name, self._written(value, kinds.get(name), is_decoded=True)) for name, value in record.items())
+
+    def _written(self, value: Any, kind: DataType | None, **facts: bool) -> Any:
+        """Return the form of a value, or a description if JSON cannot be written, such as for endless lists."""
+        try:
+            written = _Values(self._parses_text, self._parses_json, **facts).value(value, kind)
+            json.dumps(written)
+        except _UNREADABLE as error:
+            return _described(value, error)
+        return written
+
+
+class _Values:
+    """Converts the values of one column of one row."""
+
+    def __init__(
+        self, parses_text: bool, parses_json: bool, *, is_wire: bool = False, is_decoded: bool = False
+    ) -> None:
+        self._parses_text = parses_text
+        self._parses_json = parses_json or is_wire
+        self._is_wire = is_wire
+        """Whether the values are those of a protobuf message: decimals and VARIANT are text, times are numbers."""
+        self._is_decoded = is_decoded
+        """Whether the row was encoded before: a text in a VARIANT column is then a value, and never JSON text."""
+
+    def value(self, value: Any, kind: DataType | None) -> Any:
+        """Return the form of ``value`` in a column of type ``kind``; ``kind`` is None for a name without a column."""
+        if isinstance(value, UnfitValue):
+            return _described_as(value)
+        if isinstance(value, Enum) and kind != _VARIANT:
+            return self.value(value.value, kind)
+        if value is None or (not isinstance(value, list | tuple | dict) and is_null(value, nan_is_null=False)):
+            return None
+        return self._present(_from_message(value, kind) if self._is_wire else value, kind)
+
+    def _present(self, value: Any, kind: DataType | None) -> Any:
+        if isinstance(value, GivenText):  # from a letter that is sent again
+            return {TEXT: _text_of(value)}
+        if isinstance(kind, ArrayType) and (items := as_list(value)) is not None:
+            return [self.value(item, kind.element) for item in items]
+        if isinstance(kind, MapType) and (pairs := as_pairs(value)) is not None:
+            return self._map(pairs, kind)
+        if isinstance(kind, MapType) and not isinstance(value, str | list | float):
+            return _described(value)  # such as a record, whose members would become the entries
+        if isinstance(kind, StructType) and (members := _members(value, kind)) is not None:
+            kinds = _kinds(kind)
+            return _object((name, self.value(item, kinds.get(name))) for name, item in members.items())
+        return self._variant(value) if kind == _VARIANT else self._other(value, kind)
+
+    def _map(self, pairs: Iterable[tuple[Any, Any]], kind: MapType) -> Any:
+        entries = [(key, self.value(item, kind.value)) for key, item in pairs]
+        if all(_is_plain_key(key, kind.key) for key, _ in entries):
+            written = {str(int(key)) if isinstance(key, int) else _text_of(key): item for key, item in entries}
+            if len(written) == len(entries):  # otherwise a key appears twice
+                return _escaped(written)
+        return {MAP: [[self.value(key, kind.key), item] for key, item in entries]}
+
+    def _variant(self, value: Any) -> Any:
+        if isinstance(value, str) and self._is_decoded:
+            return {TEXT: _text_of(value)} if self._parses_json else _text_of(value)
+        try:
+            parsed = parsed_json((checked_text if self._parses_json else json_text)(value))
+        except _UNREADABLE:
+            if isinstance(value, str) and self._parses_json:
+                return {UNFIT: _text_of(value)}
+            return self._other(value, _VARIANT)
+        # Text that was given as JSON, such as '"abc"', must not be parsed a second time.
+        return {TEXT: parsed} if isinstance(parsed, str) and self._parses_json else _of_json(parsed)
+
+    def _other(self, value: Any, kind: DataType | None) -> Any:
+        """Return the form of a scalar, or of a container in a column that takes none."""
+        if isinstance(value, Enum):
+            return self._other(value.value, kind)
+        if isinstance(value, str):
+            return self._text(_text_of(value), kind)
+        if isinstance(value, UUID):
+            is_binary = isinstance(kind, PrimitiveType) and kind.kind is Kind.BINARY
+            return _binary(value.bytes, kind) if is_binary else self._text(str(value), kind)
+        form = next((form for types, form in _FORMS if isinstance(value, types)), None)
+        return self._of_library(value, kind) if form is None else form(value, kind)
+
+    def _text(self, text: str, kind: DataType | None) -> Any:
+        """Return text as it is, or as a marker in a column that takes text only if it is parsed."""
+        is_refused = kind is not None and is_parsed(kind) and not isinstance(kind, StringType)
+        return {TEXT: text} if is_refused and not self._parses_text and not self._is_decoded else text
+
+    def _of_library(self, value: Any, kind: DataType | None) -> Any:
+        numpy = sys.modules.get("numpy")  # a NumPy value exists only if NumPy was imported
+        if numpy is not None and isinstance(value, numpy.generic):
+            return self._of_numpy(value, kind)
+        inner = dumped(value)
+        if inner is not value:
+            return self.value(inner, kind)
+        is_array = numpy is not None and isinstance(value, numpy.ndarray) and value.ndim
+        is_list = (
+            isinstance(value, list | tuple) if isinstance(kind, StringType) else isinstance(value, Sequence) or is_array
+        )
+        if is_list:
+            return [self.value(item, _VARIANT) for item in value]
+        members = members_of(value)
+        if members is not None and all(isinstance(name, str) for name in members):
+            return _object((name, self.value(item, _VARIANT)) for name, item in members.items())
+        # The encoder takes pyarrow's whole numbers for columns of whole numbers, but no other scalar of pyarrow.
+        plain = value.as_py() if hasattr(value, "as_py") and _is_integer(kind) else None
+        return plain if type(plain) is int else _described(value)
+
+    def _of_numpy(self, value: Any, kind: DataType | None) -> Any:
+        if value.dtype.kind == "m":
+            return {UNFIT: numpy_time_text(value)}
+        if value.dtype.kind == "M":
+            is_kept = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS
+            is_coarse = str(value).count("-") < 2  # noqa: PLR2004  # a year, or a year and a month
+            text = numpy_time_text(value.astype("M8[D]") if is_coarse else value)
+            return text if is_kept else {UNFIT: f"datetime64 {value}"}
+        plain = value.item()
+        if hasattr(plain, "dtype"):  # a number that is longer than a double
+            is_double = plain.dtype.kind == "f" and float(plain) == plain
+            return _real(plain, kind) if is_double else {UNFIT: f"{type(plain).__name__} {plain}"}
+        is_kept = not isinstance(plain, tuple | list | complex) or isinstance(kind, StringType)
+        return self.value(plain, kind) if is_kept else _described(value)
+
+
+def _members(value: Any, kind: StructType) -> Mapping[Any, Any] | None:
+    """Return the members of a record by the names of their columns; None if ``value`` is not a record."""
+    return members_within(value, frozenset(field.name for field in kind.fields))
+
+
+def _kinds(kind: StructType) -> dict[Any, DataType]:
+    return {field.name: field.type for field in kind.fields}
+
+
+def _from_message(value: Any, kind: DataType | None) -> Any:
+    """Return what a scalar in a protobuf message stands for; the value itself if it stands for nothing else."""
+    try:
+        is_time = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS
+        return from_wire_scalar(value, kind) if is_time or isinstance(kind, DecimalType) else value
+    except _UNREADABLE:
+        return value
+
+
+def _is_plain_key(key: Any, kind: DataType) -> bool:
+    """Return whether the text of a key in an object is read as this key."""
+    if isinstance(kind, StringType):
+        return isinstance(key, str)
+    return _is_integer(kind) and isinstance(key, int) and not isinstance(key, bool)
+
+
+def _is_integer(kind: DataType | None) -> bool:
+    return isinstance(kind, PrimitiveType) and kind.kind in _INTEGERS
+
+
+def _binary(value: Any, kind: DataType | None) -> Any:
+    return {BINARY: b64encode(value).decode()}
+
+
+def _decimal(value: Decimal, kind: DataType | None) -> Any:
+    if isinstance(value, JsonNumber) and isinstance(kind, PrimitiveType) and kind.kind in _REALS:
+        return _real(float(value), kind)  # the value that the column gets
+    text = Decimal.__str__(value)
+    return text if isinstance(kind, DecimalType) else {DECIMAL: text}
+
+
+def _real(value: float, kind: DataType | None) -> Any:
+    number = float(value)
+    if not math.isfinite(number):
+        return {FLOAT: str(number)}
+    is_plain = kind is None or (isinstance(kind, PrimitiveType) and kind.kind in _REALS)
+    return number if is_plain else {FLOAT: repr(number)}
+
+
+def _moment(value: date | time, kind: DataType | None) -> Any:
+    """Return the text of a date or time if the column takes it, otherwise a marker."""
+    of = kind.kind if isinstance(kind, PrimitiveType) else None
+    if isinstance(value, datetime):
+        digits = getattr(value, "nanosecond", 0)
+        text = value.isoformat() if digits else plain_datetime(value).isoformat()
+        if of in _MOMENTS or of is Kind.VARIANT:
+            return text
+        return {UNFIT: text} if digits else {DATETIME: text}
+    if isinstance(value, date):
+        text = date(value.year, value.month, value.day).isoformat()
+        return text if of in {Kind.DATE, Kind.VARIANT} else {DATE: text}
+    return value.isoformat() if of is Kind.VARIANT else {TIME: value.isoformat()}
+
+
+_FORMS: tuple[tuple[Any, Callable[[Any, DataType | None], Any]], ...] = (
+    (bool, lambda value, kind: value),
+    (int, lambda value, kind: int(value)),
+    (float, _real),
+    (Decimal, _decimal),
+    (bytes | bytearray | memoryview, _binary),
+    (date | time, _moment),
+)
+
+
+def _of_json(value: Any) -> Any:
+    """Return the form of a value that ``parsed_json`` has parsed."""
+    if isinstance(value, dict):
+        return _escaped({name: _of_json(item) for name, item in value.items()})
+    if isinstance(value, list):
+        return [_of_json(item) for item in value]
+    if not isinstance(value, Decimal):
+        return value
+    number = float(value)
+    return number if repr(number) == str(value) else {DECIMAL: str(value)}
+
+
+def _object(members: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return an object with these members; only a description if two names have the same text, or a name is None."""
+    listed = list(members)
+    written = {str(name): value for name, value in listed}
+    if len(written) < len(listed) or any(name is None for name, _ in listed):
+        return {UNFIT: f"{short_repr([name for name, _ in listed])}, the names of a row, which JSON cannot hold"}
+    return _escaped(written)
+
+
+def _escaped(written: dict[str, Any]) -> dict[str, Any]:
+    return {ESCAPED: written} if is_marker(written) else written
+
+
+def _text_of(value: Any) -> str:
+    # The characters themselves: a subclass of str can return another text when it is printed.
+    return str.__str__(value)
+
+
+def _described(value: Any, error: BaseException | None = None) -> dict[str, str]:
+    reason = f", which {error}" if isinstance(error, UnfitError) else ""
+    return {UNFIT: f"{short_repr(value)}{reason}"}
+
+
+def _described_as(value: UnfitValue) -> dict[str, str]:
+    if value.reason == DESCRIBED:  # from a letter that is sent again
+        return {UNFIT: str(value.value)}
+    shown = repr(value.value) if isinstance(value.value, str | bytes) else short_repr(value.value)
+    return {UNFIT: f"{shown}, which could not be read: {value.reason}"}
