@@ -82,5 +82,13 @@ def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOption
             f"the dead letters at {shown_uri(dead_letter_uri)} are being replayed; name another file for rows that "
             "still do not fit"
         )
-    unshaped = replace(options, transform=None, transform_version=None, select=(), drop=(), rename=None, constants=None)
-    return replace(unshaped, parse_text=True)
+    return replace(
+        options,
+        parse_text=True,
+        transform=None,
+        transform_version=None,
+        select=(),
+        drop=(),
+        rename=None,
+        constants=None,
+    )

@@ -30,6 +30,7 @@ from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
 from .letter_reader import MARKER, letter_text
 from .letter_writer import LetterWriter
+from .markers import VERSION
 from .wire_values import from_wire
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetterFile", "letters_in"]
 
-VERSION = 2
 _COLUMNS = (
     MARKER, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",
 )  # fmt: skip
@@ -231,11 +231,17 @@ def _form_of(uri: str) -> str:
 
 
 def _checked(letter: Any) -> dict[str, Any]:
-    if not isinstance(letter, dict) or letter.get(MARKER) not in range(1, VERSION + 1):
+    if (
+        not isinstance(letter, dict)
+        or type(letter.get(MARKER)) is not int
+        or letter[MARKER] not in range(1, VERSION + 1)
+    ):
         raise _UnreadableLetterError(f"{MARKER} is not a version from 1 to {VERSION}")
     for name, kind in (("table", str), ("row", int), ("source_fingerprint", str | None), ("record", object)):
         if name not in letter or not isinstance(letter[name], kind):
             raise _UnreadableLetterError(f"its {name!r} is missing or has another type")
+    if isinstance(letter["row"], bool) or letter["row"] < 0:
+        raise _UnreadableLetterError("its 'row' is not a number of a row")
     return letter
 
 

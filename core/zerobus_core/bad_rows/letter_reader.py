@@ -10,6 +10,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final
 
+import orjson
+
 from ..encode.values.json_input import parsed_json
 from ..records import GivenText, UnfitError, UnfitValue, UnreadableRow
 from .markers import (
@@ -20,10 +22,12 @@ from .markers import (
     DESCRIBED,
     ESCAPED,
     FLOAT,
+    JSON,
     MAP,
     TEXT,
     TIME,
     UNFIT,
+    VERSION,
     is_marker,
 )
 
@@ -41,7 +45,8 @@ def letter_text(version: int, record: str) -> bytes:
 def row_of_letter(letter: bytes) -> Any:
     """Return the row in a dead letter, which is given as JSON text; its numbers are exact for every type of column.
 
-    Return an UnreadableRow if the text cannot be read with certainty, such as an object that has the same key twice.
+    Return an UnreadableRow if the text cannot be read with certainty, such as an object that has the same key twice, or
+    if the letter has an unknown version.
     """
     text = letter.decode(errors="surrogatepass")
     try:
@@ -49,14 +54,20 @@ def row_of_letter(letter: bytes) -> Any:
     except UnfitError as error:
         return UnreadableRow(text, str(error))
     version = parsed[MARKER]
-    return from_letter(parsed.get("record"), version if isinstance(version, int) else 1)
+    if type(version) is not int or version not in range(1, VERSION + 1):
+        return UnreadableRow(text, f"{MARKER} is not a version from 1 to {VERSION}")
+    try:
+        return from_letter(parsed.get("record"), version)
+    except RecursionError:
+        return UnreadableRow(text, "nested too deeply")
 
 
-def from_letter(value: Any, version: int = 2) -> Any:
+def from_letter(value: Any, version: int = VERSION) -> Any:
     """Convert a record, or a value in it, to what the delivery was given; ``version`` is the letter's version.
 
-    Text stays text, dates included if their column parses them. A description of a value becomes an UnfitValue. An
-    object that only looks like a marker stays a dict: files of older versions have such dicts of users.
+    Text stays text, dates included if their column parses them. A description of a value becomes an UnfitValue, and so
+    does an object that a person has broken, such as ``{"$decimal": "1,5"}``. In letters of version 1, such an object
+    stays a dict, because they have dicts of users that look like this.
     """
     if isinstance(value, list):
         return [from_letter(item, version) for item in value]
@@ -64,34 +75,36 @@ def from_letter(value: Any, version: int = 2) -> Any:
         return value
     if is_marker(value, version=version):
         ((key, inner),) = value.items()
-        if key == ESCAPED:
-            return {name: from_letter(item, version) for name, item in inner.items()}
-        if key == TEXT:
-            return GivenText(inner) if isinstance(inner, str) else from_letter(inner, version)
-        with suppress(ValueError):
-            return _pairs(inner, version) if key == MAP else _READERS[key](inner)
+        with suppress(ValueError, InvalidOperation):
+            return _marked(key, inner, version)
+        if version > 1:
+            return UnfitValue(value, f"not a valid {key} of a dead letter")
     return {key: from_letter(item, version) for key, item in value.items()}
 
 
-def _pairs(entries: list[Any], version: int) -> list[tuple[Any, Any]]:
-    if not all(isinstance(entry, list) and len(entry) == 2 for entry in entries):  # noqa: PLR2004  # a key and a value
-        raise ValueError
-    return [(from_letter(key, version), from_letter(item, version)) for key, item in entries]
+def _marked(key: str, inner: Any, version: int) -> Any:
+    """Return the value of a marker; raise ValueError or InvalidOperation if it has none."""
+    if key == ESCAPED:
+        if not isinstance(inner, dict):
+            raise ValueError
+        return {name: from_letter(item, version) for name, item in inner.items()}
+    if key == MAP:
+        if not isinstance(inner, list) or not all(isinstance(entry, list) and len(entry) == _PAIR for entry in inner):
+            raise ValueError
+        return [(from_letter(name, version), from_letter(item, version)) for name, item in inner]
+    # A person can write the value itself in place of the text.
+    return _READERS[key](inner) if isinstance(inner, str) else from_letter(inner, version)
 
 
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError from None
-
-
+_PAIR = 2
 _READERS: dict[str, Callable[[str], Any]] = {
     BINARY: partial(b64decode, validate=True),
     DATE: date.fromisoformat,
     DATETIME: datetime.fromisoformat,
-    DECIMAL: _decimal,
+    DECIMAL: Decimal,
     FLOAT: float,
+    JSON: orjson.Fragment,
+    TEXT: GivenText,
     TIME: time.fromisoformat,
     UNFIT: partial(UnfitValue, reason=DESCRIBED),
 }

@@ -18,22 +18,40 @@ import math
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime, time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from ..column_options import RESCUED
+from ..encode.problems import FOREIGN_ERRORS
 from ..encode.rows.walk import as_list, as_pairs
-from ..encode.values.json_input import JsonNumber, parsed_json
+from ..encode.values.json_input import JsonNumber, parsed_json, plain_number
 from ..encode.values.json_text import checked_text, json_text
 from ..encode.values.missing import is_null
 from ..encode.values.moments import numpy_time_text, plain_datetime
 from ..encode.values.text import is_parsed
 from ..records import GivenText, UnfitError, UnfitValue, dumped, is_message, members_of, members_within, short_repr
 from ..schema.types import ArrayType, DataType, DecimalType, Kind, MapType, PrimitiveType, StringType, StructType
-from .markers import BINARY, DATE, DATETIME, DECIMAL, DESCRIBED, ESCAPED, FLOAT, MAP, TEXT, TIME, UNFIT, is_marker
+from .letter_reader import from_letter
+from .markers import (
+    BINARY,
+    DATE,
+    DATETIME,
+    DECIMAL,
+    DESCRIBED,
+    ESCAPED,
+    FLOAT,
+    JSON,
+    MAP,
+    TEXT,
+    TIME,
+    UNFIT,
+    is_marker,
+)
 from .wire_values import from_wire_scalar
 
 if TYPE_CHECKING:
@@ -46,7 +64,10 @@ _VARIANT = PrimitiveType(Kind.VARIANT)
 _MOMENTS = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
 _REALS = frozenset({Kind.FLOAT, Kind.DOUBLE, Kind.VARIANT})
 _INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
-_UNREADABLE = (UnfitError, ArithmeticError, TypeError, ValueError, RecursionError)
+# JSON text can be nested deeper than the values that orjson writes.
+_MAX_DEPTH = 200
+# Errors that the code of a value's class can raise, too.
+_UNREADABLE = (UnfitError, BufferError, *FOREIGN_ERRORS)
 
 
 class LetterWriter:
@@ -54,8 +75,7 @@ class LetterWriter:
 
     def __init__(self, columns: Sequence[Field], options: IngestOptions) -> None:
         self._row = StructType(tuple(columns))
-        self._parses_text = options.parse_text
-        self._parses_json = options.parse_json
+        self._options = options
 
     def record(self, record: Any) -> Any:
         """Return the JSON-compatible form of a row that does not fit."""
@@ -82,21 +102,20 @@ class LetterWriter:
     def _written(self, value: Any, kind: DataType | None, **facts: bool) -> Any:
         """Return the form of a value, or a description if JSON cannot be written, such as for endless lists."""
         try:
-            written = _Values(self._parses_text, self._parses_json, **facts).value(value, kind)
+            written = _Values(self._options, **facts).value(value, kind)
             json.dumps(written)
         except _UNREADABLE as error:
-            return _described(value, error)
+            return _json_or_description(value, kind, error)
         return written
 
 
 class _Values:
     """Converts the values of one column of one row."""
 
-    def __init__(
-        self, parses_text: bool, parses_json: bool, *, is_wire: bool = False, is_decoded: bool = False
-    ) -> None:
-        self._parses_text = parses_text
-        self._parses_json = parses_json or is_wire
+    def __init__(self, options: IngestOptions, *, is_wire: bool = False, is_decoded: bool = False) -> None:
+        self._options = options
+        self._parses_text = options.parse_text
+        self._parses_json = options.parse_json or is_wire
         self._is_wire = is_wire
         """Whether the values are those of a protobuf message: decimals and VARIANT are text, times are numbers."""
         self._is_decoded = is_decoded
@@ -105,10 +124,10 @@ class _Values:
     def value(self, value: Any, kind: DataType | None) -> Any:
         """Return the form of ``value`` in a column of type ``kind``; ``kind`` is None for a name without a column."""
         if isinstance(value, UnfitValue):
-            return _described_as(value)
+            return _described_unfit(value)
         if isinstance(value, Enum) and kind != _VARIANT:
             return self.value(value.value, kind)
-        if value is None or (not isinstance(value, list | tuple | dict) and is_null(value, nan_is_null=False)):
+        if is_null(value, nan_is_null=False):
             return None
         return self._present(_from_message(value, kind) if self._is_wire else value, kind)
 
@@ -119,8 +138,8 @@ class _Values:
             return [self.value(item, kind.element) for item in items]
         if isinstance(kind, MapType) and (pairs := as_pairs(value)) is not None:
             return self._map(pairs, kind)
-        if isinstance(kind, MapType) and not isinstance(value, str | list | float):
-            return _described(value)  # such as a record, whose members would become the entries
+        if isinstance(kind, MapType) and not isinstance(value, str | list) and _form(value) is None:
+            return _described(value)  # for example a record or a tuple, which JSON would turn into a map's entries
         if isinstance(kind, StructType) and (members := _members(value, kind)) is not None:
             kinds = _kinds(kind)
             return _object((name, self.value(item, kinds.get(name))) for name, item in members.items())
@@ -138,11 +157,19 @@ class _Values:
         if isinstance(value, str) and self._is_decoded:
             return {TEXT: _text_of(value)} if self._parses_json else _text_of(value)
         try:
-            parsed = parsed_json((checked_text if self._parses_json else json_text)(value))
+            text = (checked_text if self._parses_json else json_text)(value)
         except _UNREADABLE:
             if isinstance(value, str) and self._parses_json:
                 return {UNFIT: _text_of(value)}
-            return self._other(value, _VARIANT)
+            written = self._other(value, _VARIANT)
+            # Some values that are refused, such as objects of subclasses, would be accepted as what they are written.
+            return _described(value) if _is_taken(written) else written
+        try:
+            parsed = parsed_json(text)
+        except UnfitError:
+            parsed = None
+        if parsed is None or text.count("[") + text.count("{") > _MAX_DEPTH:
+            return {JSON: text}  # JSON null, or what JSON values cannot express
         # Text that was given as JSON, such as '"abc"', must not be parsed a second time.
         return {TEXT: parsed} if isinstance(parsed, str) and self._parses_json else _of_json(parsed)
 
@@ -155,8 +182,14 @@ class _Values:
         if isinstance(value, UUID):
             is_binary = isinstance(kind, PrimitiveType) and kind.kind is Kind.BINARY
             return _binary(value.bytes, kind) if is_binary else self._text(str(value), kind)
-        form = next((form for types, form in _FORMS if isinstance(value, types)), None)
+        if type(value) is int and self._is_counted(kind):
+            return _counted(value, self._options.epoch_unit, kind)
+        form = _form(value)
         return self._of_library(value, kind) if form is None else form(value, kind)
+
+    def _is_counted(self, kind: DataType | None) -> bool:
+        is_moment = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS - {Kind.DATE}
+        return is_moment and self._options.epoch_unit is not None and not self._is_decoded
 
     def _text(self, text: str, kind: DataType | None) -> Any:
         """Return text as it is, or as a marker in a column that takes text only if it is parsed."""
@@ -171,24 +204,27 @@ class _Values:
         if inner is not value:
             return self.value(inner, kind)
         is_array = numpy is not None and isinstance(value, numpy.ndarray) and value.ndim
-        is_list = (
-            isinstance(value, list | tuple) if isinstance(kind, StringType) else isinstance(value, Sequence) or is_array
-        )
-        if is_list:
-            return [self.value(item, _VARIANT) for item in value]
+        return self._container(value, kind, is_list=isinstance(value, Sequence) or is_array)
+
+    def _container(self, value: Any, kind: DataType | None, *, is_list: bool) -> Any:
+        """Return the form of a list or a record in a column of another type; describe any other value."""
         members = members_of(value)
+        if isinstance(kind, StringType):
+            # As the encoder does: with ``write_json``, the column gets JSON text of these, but not of other sequences.
+            is_list = isinstance(value, list | tuple)
+            if self._options.write_json and (is_list or members is not None):
+                return json_text(value)
+        items = _Values(replace(self._options, parse_json=False))
         if members is not None and all(isinstance(name, str) for name in members):
-            return _object((name, self.value(item, _VARIANT)) for name, item in members.items())
-        # The encoder takes pyarrow's whole numbers for columns of whole numbers, but no other scalar of pyarrow.
-        plain = value.as_py() if hasattr(value, "as_py") and _is_integer(kind) else None
-        return plain if type(plain) is int else _described(value)
+            return _object((name, items.value(item, _VARIANT)) for name, item in members.items())
+        return [items.value(item, _VARIANT) for item in value] if is_list else _scalar_of_pyarrow(value, kind)
 
     def _of_numpy(self, value: Any, kind: DataType | None) -> Any:
         if value.dtype.kind == "m":
             return {UNFIT: numpy_time_text(value)}
         if value.dtype.kind == "M":
             is_kept = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS
-            is_coarse = str(value).count("-") < 2  # noqa: PLR2004  # a year, or a year and a month
+            is_coarse = value.dtype.str[2:] in {"8[Y]", "8[M]"}  # the text of a year or month is not parsed as a date
             text = numpy_time_text(value.astype("M8[D]") if is_coarse else value)
             return text if is_kept else {UNFIT: f"datetime64 {value}"}
         plain = value.item()
@@ -199,9 +235,20 @@ class _Values:
         return self.value(plain, kind) if is_kept else _described(value)
 
 
+def _scalar_of_pyarrow(value: Any, kind: DataType | None) -> Any:
+    """Return a whole number, which the encoder takes for a column of whole numbers; describe any other value."""
+    is_scalar = _is_integer(kind) and type(value).__module__.partition(".")[0] == "pyarrow"
+    as_py = getattr(value, "as_py", None) if is_scalar else None
+    plain = None if as_py is None else as_py()
+    return plain if type(plain) is int else _described(value)
+
+
 def _members(value: Any, kind: StructType) -> Mapping[Any, Any] | None:
     """Return the members of a record by the names of their columns; None if ``value`` is not a record."""
-    return members_within(value, frozenset(field.name for field in kind.fields))
+    try:
+        return members_within(value, frozenset(field.name for field in kind.fields))
+    except UnfitError:  # two members of one column, which are refused again under their own names
+        return members_of(value)
 
 
 def _kinds(kind: StructType) -> dict[Any, DataType]:
@@ -210,15 +257,16 @@ def _kinds(kind: StructType) -> dict[Any, DataType]:
 
 def _from_message(value: Any, kind: DataType | None) -> Any:
     """Return what a scalar in a protobuf message stands for; the value itself if it stands for nothing else."""
+    if not isinstance(kind, DecimalType) and not (isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS):
+        return value
     try:
-        is_time = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS
-        return from_wire_scalar(value, kind) if is_time or isinstance(kind, DecimalType) else value
+        return from_wire_scalar(value, kind)
     except _UNREADABLE:
         return value
 
 
 def _is_plain_key(key: Any, kind: DataType) -> bool:
-    """Return whether the text of a key in an object is read as this key."""
+    """Return whether a column whose keys have type ``kind`` reads the text of ``key`` as the same key."""
     if isinstance(kind, StringType):
         return isinstance(key, str)
     return _is_integer(kind) and isinstance(key, int) and not isinstance(key, bool)
@@ -229,7 +277,7 @@ def _is_integer(kind: DataType | None) -> bool:
 
 
 def _binary(value: Any, kind: DataType | None) -> Any:
-    return {BINARY: b64encode(value).decode()}
+    return {BINARY: b64encode(bytes(value)).decode()}
 
 
 def _decimal(value: Decimal, kind: DataType | None) -> Any:
@@ -262,7 +310,8 @@ def _moment(value: date | time, kind: DataType | None) -> Any:
     return value.isoformat() if of is Kind.VARIANT else {TIME: value.isoformat()}
 
 
-_FORMS: tuple[tuple[Any, Callable[[Any, DataType | None], Any]], ...] = (
+_Form: TypeAlias = Callable[[Any, DataType | None], Any]
+_FORMS: tuple[tuple[Any, _Form], ...] = (
     (bool, lambda value, kind: value),
     (int, lambda value, kind: int(value)),
     (float, _real),
@@ -270,6 +319,31 @@ _FORMS: tuple[tuple[Any, Callable[[Any, DataType | None], Any]], ...] = (
     (bytes | bytearray | memoryview, _binary),
     (date | time, _moment),
 )
+
+
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+def _counted(value: int, unit: str | None, kind: DataType | None) -> Any:
+    """Return the text of the time that a whole number counts, because a replay can have another ``epoch_unit``."""
+    try:
+        microseconds = value * _MICROSECONDS[unit] if unit in _MICROSECONDS else _exact_part(value)
+        moment = datetime(1970, 1, 1) + timedelta(microseconds=microseconds)
+    except (ArithmeticError, ValueError):
+        return {UNFIT: f"{value} {unit}"}
+    is_utc = isinstance(kind, PrimitiveType) and kind.kind is Kind.TIMESTAMP
+    return (moment.replace(tzinfo=UTC) if is_utc else moment).isoformat()
+
+
+def _exact_part(nanoseconds: int) -> int:
+    microseconds, rest = divmod(nanoseconds, 1_000)
+    if rest:
+        raise ValueError
+    return microseconds
+
+
+def _form(value: Any) -> _Form | None:
+    return next((form for types, form in _FORMS if isinstance(value, types)), None)
 
 
 def _of_json(value: Any) -> Any:
@@ -280,16 +354,16 @@ def _of_json(value: Any) -> Any:
         return [_of_json(item) for item in value]
     if not isinstance(value, Decimal):
         return value
-    number = float(value)
-    return number if repr(number) == str(value) else {DECIMAL: str(value)}
+    number = plain_number(value)
+    return number if isinstance(number, float) else {DECIMAL: str(number)}
 
 
 def _object(members: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     """Return an object with these members; only a description if two names have the same text, or a name is None."""
     listed = list(members)
-    written = {str(name): value for name, value in listed}
+    written = {_text_of(name) if isinstance(name, str) else str(name): value for name, value in listed}
     if len(written) < len(listed) or any(name is None for name, _ in listed):
-        return {UNFIT: f"{short_repr([name for name, _ in listed])}, the names of a row, which JSON cannot hold"}
+        return {UNFIT: f"{short_repr([name for name, _ in listed])}, keys that one JSON object cannot hold"}
     return _escaped(written)
 
 
@@ -302,13 +376,31 @@ def _text_of(value: Any) -> str:
     return str.__str__(value)
 
 
+def _is_taken(written: Any) -> bool:
+    """Return whether a VARIANT column accepts the value that is read from this form."""
+    try:
+        json_text(from_letter(written))
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def _json_or_description(value: Any, kind: DataType | None, error: Exception) -> dict[str, str]:
+    """Return the form of a value that is nested too deeply for JSON values, or that cannot be read."""
+    if kind == _VARIANT:
+        with suppress(*_UNREADABLE):
+            return {JSON: json_text(value)}
+    return _described(value, error)
+
+
 def _described(value: Any, error: BaseException | None = None) -> dict[str, str]:
-    reason = f", which {error}" if isinstance(error, UnfitError) else ""
+    reason = f": {error}" if isinstance(error, UnfitError) else ""
     return {UNFIT: f"{short_repr(value)}{reason}"}
 
 
-def _described_as(value: UnfitValue) -> dict[str, str]:
+def _described_unfit(value: UnfitValue) -> dict[str, str]:
     if value.reason == DESCRIBED:  # from a letter that is sent again
         return {UNFIT: str(value.value)}
+    # Not cut short, unlike other descriptions: this may be the only copy of the text.
     shown = repr(value.value) if isinstance(value.value, str | bytes) else short_repr(value.value)
-    return {UNFIT: f"{shown}, which could not be read: {value.reason}"}
+    return {UNFIT: f"{shown}, which could not be read ({value.reason})"}

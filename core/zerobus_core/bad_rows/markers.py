@@ -3,7 +3,8 @@
 ``{"$binary": base64}``, ``{"$decimal": "1.50"}`` and ``{"$float": "nan"}`` are a value of that type.
 ``{"$date": text}``, ``{"$datetime": text}`` and ``{"$time": text}`` (ISO 8601) are a value of Python's class of that
 name. In ``{"$text": text}``, the text is never parsed. ``{"$map": [[key, value], …]}`` is a map, whose keys can be of
-any type. ``{"$escaped": dict}`` is a dict of the user that looks like one of these objects.
+any type. ``{"$json": text}`` is JSON text for a VARIANT that JSON values cannot express, such as one with the same key
+twice. ``{"$escaped": dict}`` is a dict of the user that looks like one of these objects.
 ``{"$unfit": description}`` only describes a value, and fits no column.
 """
 
@@ -19,12 +20,17 @@ __all__ = [
     "DESCRIBED",
     "ESCAPED",
     "FLOAT",
+    "JSON",
     "MAP",
     "TEXT",
     "TIME",
     "UNFIT",
+    "VERSION",
     "is_marker",
 ]
+
+VERSION: Final = 2
+"""The newest version of the format of dead letters."""
 
 BINARY: Final = "$binary"
 DATE: Final = "$date"
@@ -32,6 +38,7 @@ DATETIME: Final = "$datetime"
 DECIMAL: Final = "$decimal"
 ESCAPED: Final = "$escaped"
 FLOAT: Final = "$float"
+JSON: Final = "$json"
 MAP: Final = "$map"
 TEXT: Final = "$text"
 TIME: Final = "$time"
@@ -39,20 +46,18 @@ UNFIT: Final = "$unfit"
 
 DESCRIBED: Final = "the dead letter only describes the value: write the value itself there"
 
-_OF_TEXT = frozenset({BINARY, DATE, DATETIME, DECIMAL, FLOAT, TIME, UNFIT})
-# Version 1 of the format has only these.
-_OF_VERSION_1 = frozenset({BINARY, FLOAT, UNFIT})
+_NAMES = frozenset({BINARY, DATE, DATETIME, DECIMAL, ESCAPED, FLOAT, JSON, MAP, TEXT, TIME, UNFIT})
+# Version 1 of the format has only these, and does not escape a dict whose value is not text.
+_NAMES_OF_VERSION_1 = frozenset({BINARY, FLOAT, UNFIT})
 
 
-def is_marker(value: Any, *, version: int = 2) -> bool:
-    """Return whether ``value``, parsed from JSON, is an object that stands for another value."""
+def is_marker(value: Any, *, version: int = VERSION) -> bool:
+    """Return whether ``value``, parsed from JSON, is an object with the name of a marker."""
     if not isinstance(value, dict) or len(value) != 1:
         return False
     ((key, inner),) = value.items()
+    if version > 1:
+        return key in _NAMES
     if key == ESCAPED:
         return is_marker(inner, version=version)
-    if key == TEXT:  # also with another value, which a person wrote in place of the text
-        return version > 1
-    if key == MAP:
-        return version > 1 and isinstance(inner, list)
-    return key in (_OF_TEXT if version > 1 else _OF_VERSION_1) and isinstance(inner, str)
+    return key in _NAMES_OF_VERSION_1 and isinstance(inner, str)

@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from ..encode.values.json_input import parsed_json
+from ..records import UnfitError
 from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 
 __all__ = ["from_wire", "from_wire_scalar"]
@@ -36,13 +39,20 @@ def _unwired(value: Any, kind: DataType) -> Any:
     return from_wire_scalar(value, kind)
 
 
-def from_wire_scalar(value: Any, kind: DataType | None) -> Any:
+def from_wire_scalar(value: Any, kind: DataType) -> Any:
     """Convert a wire value of a scalar type to a value that a user could pass."""
     if isinstance(kind, DecimalType):
         return Decimal(value)
     if isinstance(kind, PrimitiveType) and kind.kind in _UNWIRED:
         return _UNWIRED[kind.kind](value)
     return value
+
+
+def _variant(text: str) -> Any:
+    try:
+        return parsed_json(text)
+    except UnfitError:  # for example, the same key twice
+        return orjson.Fragment(text)
 
 
 _UNWIRED: dict[Kind, Callable[[Any], Any]] = {
@@ -54,5 +64,5 @@ _UNWIRED: dict[Kind, Callable[[Any], Any]] = {
     Kind.TIMESTAMP: lambda value: (_EPOCH + int(value) * _MICROSECOND).replace(tzinfo=UTC),
     Kind.TIMESTAMP_NTZ: lambda value: _EPOCH + int(value) * _MICROSECOND,
     Kind.BINARY: lambda value: b64decode(value) if isinstance(value, str) else value,
-    Kind.VARIANT: parsed_json,
+    Kind.VARIANT: _variant,
 }

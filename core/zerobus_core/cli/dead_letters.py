@@ -92,7 +92,7 @@ def _reason(letter: Mapping[str, Any]) -> str:
 
     Indexes of list items are replaced by ``[…]``, so that reasons that differ only in an index are counted together.
     """
-    return re.sub(r"\[\d+\]", "[…]", _one_line(letter["error"]))
+    return re.sub(r"\[\d+\]", "[…]", _one_line(letter.get("error", "")))
 
 
 def _one_line(text: Any) -> str:
@@ -100,15 +100,15 @@ def _one_line(text: Any) -> str:
 
 
 def _row(letter: Mapping[str, Any], *, values: bool) -> dict[str, Any]:
-    from ..bad_rows import from_letter
+    from ..bad_rows import MARKER, from_letter
 
     record = letter["record"]
     return {
         "table": letter["table"],
         "position": letter["source_position"],
-        "error": _one_line(letter["error"]),
+        "error": _one_line(letter.get("error", "")),
         "time": letter["time"],
-        "record": record if values else _types(from_letter(record)),
+        "record": record if values else _types(from_letter(record, letter[MARKER])),
     }
 
 
@@ -116,7 +116,7 @@ def _types(value: Any) -> Any:
     """Return ``value`` with each scalar replaced by the name of its type; None stays None."""
     if isinstance(value, dict):
         return {name: _types(item) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # a map's entry is a tuple
         return [_types(item) for item in value]
     name = "str" if isinstance(value, str) else type(value).__name__
     return None if value is None else f"<{name}>"

@@ -187,7 +187,7 @@ def test_invalid_json_says_why() -> None:
     unfit, _ = kept("VARIANT", json_array("{bad"))
     assert isinstance(unfit, UnfitValue)
     assert unfit.value == "{bad"
-    assert unfit.reason.startswith("is not valid JSON: unexpected character")
+    assert unfit.reason.startswith("not JSON text: unexpected character")
     inside, _ = kept("VARIANT", pa.StructArray.from_arrays([json_array("{bad"), json_array("[1]")], ["a", "b"]))
     assert (inside["a"].value, inside["b"]) == ("{bad", [1])
 

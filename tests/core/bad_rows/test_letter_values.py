@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -29,7 +30,19 @@ from zerobus_core.encode.values.json_input import parsed_json
 from zerobus_core.records import GivenText, UnfitError, UnfitValue
 from zerobus_core.replaying import replay_options
 
-MARKERS = ["$binary", "$date", "$datetime", "$decimal", "$float", "$time", "$text", "$escaped", "$unfit"]
+MARKERS = [
+    "$binary",
+    "$date",
+    "$datetime",
+    "$decimal",
+    "$float",
+    "$json",
+    "$map",
+    "$time",
+    "$text",
+    "$escaped",
+    "$unfit",
+]
 LEAVES = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8")) | st.sampled_from(["x", "nan", "abcd", "eA==", "1.50"])
@@ -57,6 +70,20 @@ class Money(Decimal):
         return "$" + super().__str__()
 
 
+class Text(str):
+    pass
+
+
+class Pair(NamedTuple):
+    a: int
+    b: str
+
+
+class Key(str, enum.Enum):  # noqa: UP042 - its str() is not its value
+    V = "v"
+    A = "a"
+
+
 class Broken:
     def __repr__(self) -> str:
         raise RuntimeError("detached")
@@ -81,9 +108,11 @@ SCALARS: list[Any] = [
     0.0, -0.0, 0.1, 1.0, 1.5, 1e22, 1e300, float("nan"), float("inf"),
     Decimal("1.50"), Decimal("1.5"), Decimal("5"), Decimal(LONG), Decimal("NaN"), Decimal("1E+3"), Decimal("20260102"),
     Money("1.50"), "", "a", "NA", "NULL", "5", "1.0", "1.50", LONG, "true", "2026-01-02", "2026-01-02T03:00:00",
-    '"123"', "123", '{"a":1.50}', "{bad", "eA==", "nan", "x\ud800", b"", b"x", bytearray(b"x"), memoryview(b"x"),
+    '"123"', "null", "01234", '{"a":1,"a":2}', "[" * 300 + "]" * 300, "123", '{"a":1.50}', "{bad", "eA==", "nan",
+    "x\ud800", b"", b"x", bytearray(b"x"), memoryview(b"x"),
     date(2026, 1, 2), datetime(2026, 1, 2), datetime(2026, 1, 2, 3, 4, 5, 6), datetime(2026, 1, 2, tzinfo=UTC), time(1),
-    timedelta(1), UUID(int=1), Color.RED, Color.ONE, Color.DAY, 1j, object(), Broken(), range(2), Point(1, "b"),
+    timedelta(1), memoryview(b"abcd")[::2], Text("k"), Pair(1, "x"), os.stat_result(range(10)),
+    UUID(int=1), Color.RED, Color.ONE, Color.DAY, 1j, object(), Broken(), range(2), Point(1, "b"),
     np.int64(5), np.float32(0.1), np.float64(0.1), np.longdouble("0.1"), np.bool_(True), np.str_("x"), np.bytes_(b"x"),
     np.datetime64("2026-01-02", "D"), np.datetime64("2026", "Y"), np.datetime64("2026-01-02T00:00:00.000000001", "ns"),
     np.timedelta64(5, "ns"), np.datetime64("NaT"), np.array("x"), np.void((1,), dtype=[("a", "i4")]),
@@ -99,7 +128,8 @@ CONTAINERS: list[Any] = [
     {"a": {"b": [Decimal(LONG), 2**70]}}, {"a": orjson.Fragment("1.50")}, {"a": float("nan")}, {"a": {1}},
     [np.float32(0.1)], np.array([1, 2]),
     np.array(["2026-01-02"], "M8[ns]"), pd.Series([1, 2]), pd.Index(["a"]), pa.array([1]), _deep(150), _deep(2_000),
-    _endless(), [Point(1, "b")], {"a": Point(1, "b")}, [{"a": 1}, {"a": "NA"}],
+    _endless(), {Text("k"): 1}, {Key.A: 1}, {"zip": "01234"}, [Pair(1, "x")],
+    [Point(1, "b")], {"a": Point(1, "b")}, [{"a": 1}, {"a": "NA"}],
 ]  # fmt: skip
 KINDS = [
     "TINYINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "STRING", "VARCHAR(3)", "BINARY", "DATE", "TIMESTAMP",
@@ -111,7 +141,7 @@ KINDS = [
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"parse_text": True, "write_json": True, "round_floats": True, "numeric_booleans": True, "parse_base64": True},
-    {"parse_json": True},
+    {"parse_json": True, "write_json": True, "epoch_unit": "ms"},
     {"record_format": "json", "parse_json": True, "parse_text": True},
 ]
 
@@ -141,7 +171,7 @@ def _comparable(value: Any, *, is_variant: bool) -> Any:
         return [_comparable(item, is_variant=is_variant) for item in value]
     if is_variant and isinstance(value, str):
         try:
-            return ("JSON", parsed_json(value))
+            return ("JSON", parsed_json(value), value)
         except UnfitError:  # text in a STRING next to the VARIANT
             return value
     return repr(value) if isinstance(value, float) else value
@@ -233,6 +263,8 @@ def test_the_letter_of_a_row_that_the_service_refused_gives_the_same_row(
         ("STRING", timedelta(days=1), {"$unfit": "datetime.timedelta(days=1)"}),
         ("STRING", np.timedelta64(5, "ns"), {"$unfit": "5 nanoseconds"}),
         ("VARIANT", {"a": Decimal("1.50"), "b": 1.5}, {"a": {"$decimal": "1.50"}, "b": 1.5}),
+        ("VARIANT", [1e22, 1e-7, 1e300], [1e22, 1e-7, 1e300]),
+        ("MAP<STRING,STRING>", Decimal("1.5"), {"$decimal": "1.5"}),
         ("VARIANT", {"$decimal": "1.50"}, {"$escaped": {"$decimal": "1.50"}}),
         ("MAP<STRING,STRING>", {5: "a"}, {"$map": [[5, "a"]]}),
         ("MAP<STRING,STRING>", [("k", "v")], {"k": "v"}),
@@ -265,7 +297,16 @@ def test_letters_of_version_1_are_still_read(record: Any, row: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{"$decimal": "x"}, {"$date": "x"}, {"$binary": "abc"}, {"$map": [[1]]}, {"$float": "x"}]
+    "broken",
+    [{"$decimal": "1,5"}, {"$date": "2.1.2026"}, {"$binary": "abc"}, {"$map": [[1]]}, {"$float": "x"}, {"$escaped": 1}],
 )
-def test_an_object_that_a_person_broke_stays_a_dict(broken: Any) -> None:
-    assert from_letter({"v": broken}) == {"v": broken}
+def test_an_object_that_a_person_broke_fits_no_column(broken: Any) -> None:
+    read = from_letter({"v": broken})
+    assert isinstance(read["v"], UnfitValue)
+    assert Column("VARIANT", IngestOptions()).delivered(read) is None
+
+
+@pytest.mark.parametrize("inner", [5, None, [1], {"a": 1}])
+@pytest.mark.parametrize("key", ["$text", "$unfit", "$decimal", "$date"])
+def test_a_value_that_a_person_wrote_into_an_object_is_read(key: str, inner: Any) -> None:
+    assert from_letter({"v": {key: inner}}) == {"v": inner}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import orjson
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ...records import UnfitError, UnfitValue
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from ..values.json_input import parsed_json, plain_number
 from ..values.json_text import may_have_key_twice
 from .variant_value import is_variant, variant_value
 
@@ -22,9 +23,6 @@ _NAME = "arrow.json"
 _VARIANT = PrimitiveType(Kind.VARIANT)
 # Dead letters are written by functions that call themselves several times per level.
 _MAX_SHOWN_DEPTH = 200
-_NOT_JSON = "not JSON text: "
-# The caller's own context might not trap an exponent that is out of range, and then the number would become NaN.
-_CONTEXT = Context(traps=[InvalidOperation])
 
 
 def fragment_of(text: str) -> orjson.Fragment:
@@ -48,16 +46,17 @@ def kept_json(text: str | UnfitValue) -> Any:
         value = _parsed(text)
         if text.count("[") + text.count("{") > _MAX_SHOWN_DEPTH and _is_deep(value):
             return UnfitValue(text, f"is nested deeper than {_MAX_SHOWN_DEPTH} levels")
-        return json.loads(text, parse_float=_exact)
-    except InvalidOperation:
-        return UnfitValue(text, "holds a number whose exponent is out of range")
+        return _with_plain_numbers(parsed_json(text))
     except UnfitError as error:
-        return UnfitValue(text, f"is not valid JSON: {str(error).removeprefix(_NOT_JSON)}")
+        return UnfitValue(text, str(error))
 
 
-def _exact(text: str) -> float | Decimal:
-    number = float(text)
-    return number if repr(number) == text else Decimal(text, _CONTEXT)
+def _with_plain_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_plain_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_numbers(item) for item in value]
+    return plain_number(value) if isinstance(value, Decimal) else value
 
 
 def _is_deep(value: Any) -> bool:
@@ -74,7 +73,7 @@ def _parsed(text: str) -> Any:
         if may_have_key_twice(text.encode(), value):
             json.loads(text, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
-        raise UnfitError(f"{_NOT_JSON}{error}") from None
+        raise UnfitError(f"not JSON text: {error}") from None
     except RecursionError:
         raise UnfitError("nested too deeply") from None
     return value

@@ -31,7 +31,7 @@ def shown_value(scalar: pa.Scalar) -> Any:
 
     The text of a time is its number, for example ``timestamp[s] 100000000000``. Only times of day with nanoseconds are
     in ISO form, and times in an unknown time zone are in UTC. In invalid UTF-8, each invalid byte becomes an escape
-    such as ``\\xff``.
+    such as ``\\xff``. A struct with two fields of the same name becomes an UnfitValue.
     """
     return _converted(scalar, None, _shown_leaf)
 
@@ -39,9 +39,10 @@ def shown_value(scalar: pa.Scalar) -> Any:
 def kept_value(scalar: pa.Scalar, kind: DataType | None) -> Any:
     """Return the scalar as a Python value for a dead letter; ``kind`` is the type of its column, or None if unknown.
 
-    Values without an equal Python value become an UnfitValue, also inside of other values. There are two exceptions. A
-    time of day with nanoseconds in a VARIANT column becomes ISO text, as every time does in a VARIANT. A time in an
-    unknown time zone in a TIMESTAMP column becomes the time in UTC, because this column does not need the time zone.
+    Values without an equal Python value become an UnfitValue, also inside of other values. There are three exceptions.
+    A time that is beyond the years 1 to 9999 only in its own time zone becomes the time in UTC. A time of day with
+    nanoseconds in a VARIANT column becomes ISO text, as every time does in a VARIANT. A time in an unknown time zone in
+    a TIMESTAMP column becomes the time in UTC, because this column does not need the time zone.
     """
     return _converted(scalar, kind, _kept_leaf)
 

@@ -35,6 +35,8 @@ def parsable(value: str, what: str, parse_text: bool) -> str:
 
     The error message says to pass ``what`` instead of text; ``what`` is, for example, "a number".
     """
-    if not parse_text or isinstance(value, GivenText):
+    if isinstance(value, GivenText):
+        raise UnfitError(f"the dead letter has text that is not parsed: write {what} in place of the whole object")
+    if not parse_text:
         raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
     return value

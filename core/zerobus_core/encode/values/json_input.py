@@ -9,7 +9,7 @@ from typing import Any
 
 from ...records import UnfitError
 
-__all__ = ["JsonNumber", "parsed_json"]
+__all__ = ["JsonNumber", "parsed_json", "plain_number"]
 
 
 class JsonNumber(Decimal):
@@ -37,6 +37,15 @@ def parsed_json(text: str) -> Any:
         raise UnfitError("holds a number whose exponent is out of range") from None
     except ValueError as error:
         raise UnfitError(f"not JSON text: {error}") from None
+
+
+def plain_number(number: Decimal) -> float | Decimal:
+    """Return the double that is written with the digits of ``number``; return ``number`` if there is none.
+
+    ``json_text`` writes a double with its exponent, but a Decimal without one: 1E+300 would become 301 digits.
+    """
+    double = float(number)
+    return double if Decimal(repr(double)).as_tuple() == number.as_tuple() else number
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from uuid import UUID
 import orjson
 
 from ...records import GivenText, UnfitError, UnfitValue, dumped, members_of
+from .json_input import JsonNumber, plain_number
 from .missing import is_null
 from .moments import numpy_time_text, plain_datetime
 
@@ -161,11 +162,17 @@ def _moment_text(value: date | time) -> str:
     return value.isoformat()
 
 
+def _number(value: Decimal) -> Any:
+    if isinstance(value, JsonNumber) and isinstance(double := plain_number(value), float):
+        return double  # orjson writes it with its exponent
+    if not value.is_finite():
+        raise UnfitError("JSON has no NaN or infinity")
+    return orjson.Fragment(format(value, "f"))
+
+
 def _default(value: Any) -> Any:
     if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise UnfitError("JSON has no NaN or infinity")
-        return orjson.Fragment(format(value, "f"))
+        return _number(value)
     if is_null(value, nan_is_null=False):
         return None
     if isinstance(value, date | time):

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from ...process.signals import is_of_signal
 from ...records import UnfitError, dumped, is_record, members_of
 
 __all__ = ["ContentHash", "rows_fingerprint"]
@@ -54,7 +55,9 @@ class ContentHash:
         """Add a value of any type; raise TypeError if its content cannot be determined."""
         try:
             self._writer.dump(value)
-        except (AttributeError, RecursionError, ValueError, pickle.PicklingError) as error:
+        except Exception as error:  # the code of a value's class can raise anything
+            if is_of_signal(error):
+                raise
             raise TypeError(f"the content of {type(value).__name__} is not known: {error}") from error
 
     def write(self, data: bytes) -> None:

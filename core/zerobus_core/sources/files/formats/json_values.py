@@ -7,7 +7,7 @@ parsed again with the json module if one of these is true:
 * A DECIMAL, integer or VARIANT column has a double. These columns need every number exactly.
 * A DOUBLE or FLOAT column has a double so large that it can be a whole number beyond 64 bits. Such a whole number is
   refused if the column would round it, so it is needed exactly.
-* A field that is no column has a double, and the line has a number that a double changes. Such fields can be collected
+* A field without a column has a double, and the line has a number that a double changes. Such fields can be collected
   in a VARIANT or in the rescue column. A number in them is a double if the double is written with the same value, and a
   Decimal otherwise.
 
@@ -45,9 +45,9 @@ _LONG_DIGITS = re.compile(rb"[0-9]{19}")
 # Both are looked for in the text after every digit and every point has become 0, which is faster than a pattern.
 _AS_ZEROS = bytes.maketrans(b"123456789.E", b"0000000000e")
 _MANY_DIGITS = b"0" * 16
-# Whole numbers with fewer digits are within 64 bits, and so orjson makes no doubles of them.
-_UNSAFE_DIGITS = 19
 _CLOSE_TO_0 = b"e-000"
+# Whole numbers with fewer digits are within 64 bits, and so orjson does not make doubles of them.
+_UNSAFE_DIGITS = 19
 _LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?")
 # With more names of other fields, testing each row by itself is faster than testing each field in all rows.
 _MOST_OTHER_NAMES = 50
@@ -95,8 +95,7 @@ class JsonValues:
             if not may_have_key_twice(line, value):
                 if isinstance(value, dict) and MARKER in value:
                     return row_of_letter(line)
-                row = value
-                return row if not self._is_rounded(line, row) else self._exact_row(line)
+                return self._exact_row(line) if self._is_rounded(line, value) else value
         except (orjson.JSONDecodeError, RecursionError):
             pass  # orjson refuses valid JSON with integers beyond any double or with half a surrogate pair
         return self._exact_row(line)
@@ -190,7 +189,7 @@ class _Checks(NamedTuple):
     nested: tuple[tuple[str, Check], ...]
     """The keys of all other columns that hold numbers, with the functions that test their values."""
     others: tuple[str, ...]
-    """The keys that are no columns."""
+    """The keys without a column."""
 
     def find_in_columns(self, values: Sequence[dict[str, Any]]) -> bool:
         """Return whether a column may have a rounded number in one of ``values``."""
@@ -205,7 +204,7 @@ class _Checks(NamedTuple):
         return False
 
     def find_in_others(self, values: Sequence[dict[str, Any]]) -> bool:
-        """Return whether a field that is no column has a double in one of ``values``."""
+        """Return whether a field without a column has a double in one of ``values``."""
         return any(_is_float_among(list(map(dict.get, values, repeat(name)))) for name in self.others)
 
 
@@ -213,9 +212,8 @@ class _Fields:
     """The columns of a table or the fields of a STRUCT, found by their names without regard to case."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
-        self._by_name = {field.name: _check(field.type) for field in fields}
-        self._by_lower = {name.lower(): check for name, check in self._by_name.items()}
-        self._names = self._by_name.keys()
+        self._by_lower = {field.name.lower(): _check(field.type) for field in fields}  # no two differ only in case
+        self._names = {field.name for field in fields}
         self._own = self._checks_for(self._names)
 
     def checks_of(self, value: dict[str, Any]) -> _Checks:
@@ -256,10 +254,10 @@ class _Fields:
         others: list[str] = []
         for name in names:
             lower = name.lower()
-            if name not in self._by_name and lower not in self._by_lower:
+            if lower not in self._by_lower:
                 others.append(name)
                 continue
-            check = self._by_name[name] if name in self._by_name else self._by_lower[lower]
+            check = self._by_lower[lower]
             if check is _is_float:
                 plain.append(name)
             elif check is _is_huge:
@@ -286,7 +284,7 @@ def _is_kept(written: bytes) -> bool:
         shortest = repr(float(text))
         return shortest == text or Decimal(shortest) == Decimal(text)
     except (ValueError, ArithmeticError):
-        return True  # it is no number that orjson accepts, so it is in a string
+        return True  # orjson does not accept it as a number, so it is in a string
 
 
 def _is_float(value: Any) -> bool:
@@ -452,7 +450,7 @@ def _settled_variant(value: Any) -> Any:
 
 
 def _settled_other(value: Any) -> Any:
-    """Convert the numbers in a field that is no column: to doubles, except those whose value a double does not have.
+    """Convert the numbers in a field without a column: to doubles, except those whose value a double does not have.
 
     A VARIANT can hold both. Doubles are what orjson gives, and what the user's ``transform`` can calculate with.
     """
