@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -85,6 +86,26 @@ def test_what_was_refused_is_refused_again_if_nobody_corrects_it(name, zerobus, 
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=second)
     assert zerobus_core.replay(zerobus.workspace, first, options=options).rows_dead_lettered == len(rows)
     assert zerobus.read(table_name).num_rows == 0
+
+
+class Detached(Mapping):
+    """A record whose members can no longer be read."""
+
+    def __getitem__(self, key):
+        raise RuntimeError("detached")
+
+    def __iter__(self):
+        return iter(["a"])
+
+    def __len__(self):
+        return 1
+
+
+@pytest.mark.parametrize("row", [{"v": Detached()}, Detached()], ids=["value", "row"])
+def test_an_object_whose_own_code_fails_is_a_bad_row(row, zerobus, table_name, tmp_path):
+    zerobus.create_table(f"CREATE TABLE {table_name} (v STRUCT<a: INT>)")
+    options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(tmp_path / "letters.jsonl"))
+    assert zerobus_core.ingest(zerobus.workspace, table_name, [row], options=options).rows_dead_lettered == 1
 
 
 @pytest.mark.parametrize("name", ["letters.jsonl", "letters.parquet"])

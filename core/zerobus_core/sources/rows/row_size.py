@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from ...batch import Chunk
+from ...encode.problems import FOREIGN_ERRORS
 from ..protocol.chunking import MAX_CHUNK_BYTES
 
 __all__ = ["SAMPLED_EVERY", "chunks_of", "flat_size_of", "size_of"]
@@ -24,8 +25,16 @@ _FLAT = _WEIGHTLESS | _TEXTS
 def size_of(row: Any) -> int:
     """Return the approximate size of a record in bytes: the size of its text, bytes and nested values.
 
-    Only the first element of a list is measured; the others are assumed to have the same size.
+    Only the first element of a list is measured; the others are assumed to have the same size. A record whose own code
+    raises an error has the size 0; the encoder reports it.
     """
+    try:
+        return _size_of(row)
+    except FOREIGN_ERRORS:
+        return 0
+
+
+def _size_of(row: Any) -> int:
     if type(row) is dict:
         return _weight_of(row.values(), _DEPTH)
     message_size: Any = getattr(type(row), "ByteSize", None)
