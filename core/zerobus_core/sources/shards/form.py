@@ -44,7 +44,8 @@ _SHORT = 0.5
 
 def is_shard(value: object) -> bool:
     """Return whether ``value`` is a shard: a dict that ``split_source`` returns, or a shard of a handoff's slice."""
-    return isinstance(value, Mapping) and MARK in value
+    # The names of other mappings than dicts are listed: looking one up can call code of the user that raises an error.
+    return isinstance(value, Mapping) and MARK in (value if isinstance(value, dict) else list(value))
 
 
 def shard_in(records: Any) -> Mapping[str, Any] | None:
