@@ -5,6 +5,8 @@ With two Celery workers, and with the LocalExecutor, whose workers are processes
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -39,12 +41,21 @@ class Shards:
         """The shards whose processes are among these."""
         return {index for index, one in self.instances().items() if one["state"] == "running" and one["pid"] in pids}
 
-    def worker_in_the_middle(self, delivered):
-        """A worker one of whose shards has delivered 200 of its rows, by the ids that are in the table."""
+    def worker_in_the_middle(self, ids):
+        """Stop a worker while one of its shards is being delivered, and return it; None if no worker does that now.
+
+        ``ids`` returns the ids that are in the table. The worker is stopped first and looked at then: a worker that has
+        finished its shard waits for the next one and holds a lock, and if it is killed then, no worker of Airflow's
+        LocalExecutor gets a task again.
+        """
         for worker in self._workers():
-            own = self.of({process.pid for process in processes_of(worker)})
-            if any(sum(row // SHARD_ROWS == index for row in delivered) >= 200 for index in own):
+            processes = processes_of(worker)
+            signal_all(processes, signal.SIGSTOP)
+            own, delivered = self.of({process.pid for process in processes}), ids()
+            counts = [sum(row // SHARD_ROWS == index for row in delivered) for index in own]
+            if any(200 <= count < SHARD_ROWS for count in counts):
                 return worker
+            signal_all(processes, signal.SIGCONT)
         return None
 
     def kill(self, worker):
@@ -69,6 +80,12 @@ class Shards:
         return self._deployment.ask("GET", f"{path}?deserialize=true")["value"]
 
 
+def signal_all(processes, number):
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
 def processes_of(worker):
     """A worker and all that it started."""
     try:
@@ -86,7 +103,7 @@ def check_only_its_shards_run_again(zerobus, table_name, deployment, folder, wor
     def ids():
         return zerobus.read(table_name).column("id").to_pylist()
 
-    worker = wait_for(lambda: shards.worker_in_the_middle(ids()), "a shard of a worker in its middle", every=0.5)
+    worker = wait_for(lambda: shards.worker_in_the_middle(ids), "a shard of a worker in its middle", every=0.5)
     lost = shards.kill(worker)
     zerobus.faults.remove(slow)
     assert shards.end() == "success"
