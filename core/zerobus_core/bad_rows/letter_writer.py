@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -217,7 +218,7 @@ class _Values:
         items = _Values(replace(self._options, parse_json=False))
         if members is not None and all(isinstance(name, str) for name in members):
             return _object((name, items.value(item, _VARIANT)) for name, item in members.items())
-        return [items.value(item, _VARIANT) for item in value] if is_list else _scalar_of_pyarrow(value, kind)
+        return [items.value(item, _VARIANT) for item in value] if is_list else _other_number(value, kind)
 
     def _of_numpy(self, value: Any, kind: DataType | None) -> Any:
         if value.dtype.kind == "m":
@@ -235,12 +236,12 @@ class _Values:
         return self.value(plain, kind) if is_kept else _described(value)
 
 
-def _scalar_of_pyarrow(value: Any, kind: DataType | None) -> Any:
-    """Return a whole number, which the encoder takes for a column of whole numbers; describe any other value."""
-    is_scalar = _is_integer(kind) and type(value).__module__.partition(".")[0] == "pyarrow"
-    as_py = getattr(value, "as_py", None) if is_scalar else None
-    plain = None if as_py is None else as_py()
-    return plain if type(plain) is int else _described(value)
+def _other_number(value: Any, kind: DataType | None) -> Any:
+    """Return a whole number if the column takes the value as one, as it takes pyarrow's; otherwise describe it."""
+    if _is_integer(kind):
+        with suppress(TypeError):
+            return int(operator.index(value))
+    return _described(value)
 
 
 def _members(value: Any, kind: StructType) -> Mapping[Any, Any] | None:

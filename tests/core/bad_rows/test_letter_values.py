@@ -115,7 +115,7 @@ SCALARS: list[Any] = [
     UUID(int=1), Color.RED, Color.ONE, Color.DAY, 1j, object(), Broken(), range(2), Point(1, "b"),
     np.int64(5), np.float32(0.1), np.float64(0.1), np.longdouble("0.1"), np.bool_(True), np.str_("x"), np.bytes_(b"x"),
     np.datetime64("2026-01-02", "D"), np.datetime64("2026", "Y"), np.datetime64("2026-01-02T00:00:00.000000001", "ns"),
-    np.timedelta64(5, "ns"), np.datetime64("NaT"), np.array("x"), np.void((1,), dtype=[("a", "i4")]),
+    np.timedelta64(5, "ns"), np.datetime64("NaT"), np.array("x"), np.array(5), np.array((1,), dtype=[("a", "i4")])[()],
     pd.Timestamp(1), pd.Timestamp("2026-01-02"), pd.NaT, pd.NA, pd.Timedelta(5), pa.scalar("x"), pa.scalar(5),
     orjson.Fragment('{"a":1.50}'), orjson.Fragment("{bad"), GivenText("5"), UnfitValue("x", "it cannot be read"),
 ]  # fmt: skip
