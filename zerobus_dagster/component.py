@@ -215,7 +215,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the run's configuration; if its ``resume`` is True or False, the result has "retry" or "never".
+        """Return the run's configuration, with a ``resume`` of True replaced by "retry", and False by "never".
 
         True and False are deprecated, but cause no warning here. The warning came earlier, when Dagster built a
         ZerobusIngestConfig from the same configuration.

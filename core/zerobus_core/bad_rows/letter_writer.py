@@ -21,7 +21,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,15 +33,14 @@ from ..encode.rows.walk import as_list, as_pairs
 from ..encode.values.json_input import JsonNumber, parsed_json, plain_number
 from ..encode.values.json_text import checked_text, json_text
 from ..encode.values.missing import is_null
-from ..encode.values.moments import numpy_time_text, plain_datetime
+from ..encode.values.moments import numpy_time_text
 from ..encode.values.text import is_parsed
 from ..records import GivenText, UnfitError, UnfitValue, dumped, is_message, members_of, members_within, short_repr
 from ..schema.types import ArrayType, DataType, DecimalType, Kind, MapType, PrimitiveType, StringType, StructType
 from .letter_reader import from_letter
+from .letter_times import MOMENTS, counted_form, moment_form
 from .markers import (
     BINARY,
-    DATE,
-    DATETIME,
     DECIMAL,
     DESCRIBED,
     ESCAPED,
@@ -49,7 +48,6 @@ from .markers import (
     JSON,
     MAP,
     TEXT,
-    TIME,
     UNFIT,
     is_marker,
 )
@@ -62,7 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["LetterWriter"]
 
 _VARIANT = PrimitiveType(Kind.VARIANT)
-_MOMENTS = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
 _REALS = frozenset({Kind.FLOAT, Kind.DOUBLE, Kind.VARIANT})
 _INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 # JSON text can be nested deeper than the values that orjson writes.
@@ -184,13 +181,13 @@ class _Values:
             is_binary = isinstance(kind, PrimitiveType) and kind.kind is Kind.BINARY
             return _binary(value.bytes, kind) if is_binary else self._text(str(value), kind)
         if type(value) is int and self._is_counted(kind):
-            return _counted(value, self._options.epoch_unit, kind)
+            return counted_form(value, self._options.epoch_unit, kind)
         form = _form(value)
         return self._of_library(value, kind) if form is None else form(value, kind)
 
     def _is_counted(self, kind: DataType | None) -> bool:
-        is_moment = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS - {Kind.DATE}
-        return is_moment and self._options.epoch_unit is not None and not self._is_decoded
+        ismoment_form = isinstance(kind, PrimitiveType) and kind.kind in MOMENTS - {Kind.DATE}
+        return ismoment_form and self._options.epoch_unit is not None and not self._is_decoded
 
     def _text(self, text: str, kind: DataType | None) -> Any:
         """Return text as it is, or as a marker in a column that takes text only if it is parsed."""
@@ -224,7 +221,7 @@ class _Values:
         if value.dtype.kind == "m":
             return {UNFIT: numpy_time_text(value)}
         if value.dtype.kind == "M":
-            is_kept = isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS
+            is_kept = isinstance(kind, PrimitiveType) and kind.kind in MOMENTS
             is_coarse = value.dtype.str[2:] in {"8[Y]", "8[M]"}  # the text of a year or month is not parsed as a date
             text = numpy_time_text(value.astype("M8[D]") if is_coarse else value)
             return text if is_kept else {UNFIT: f"datetime64 {value}"}
@@ -258,7 +255,7 @@ def _kinds(kind: StructType) -> dict[Any, DataType]:
 
 def _from_message(value: Any, kind: DataType | None) -> Any:
     """Return what a scalar in a protobuf message stands for; the value itself if it stands for nothing else."""
-    if not isinstance(kind, DecimalType) and not (isinstance(kind, PrimitiveType) and kind.kind in _MOMENTS):
+    if not isinstance(kind, DecimalType) and not (isinstance(kind, PrimitiveType) and kind.kind in MOMENTS):
         return value
     try:
         return from_wire_scalar(value, kind)
@@ -296,21 +293,6 @@ def _real(value: float, kind: DataType | None) -> Any:
     return number if is_plain else {FLOAT: repr(number)}
 
 
-def _moment(value: date | time, kind: DataType | None) -> Any:
-    """Return the text of a date or time if the column takes it, otherwise a marker."""
-    of = kind.kind if isinstance(kind, PrimitiveType) else None
-    if isinstance(value, datetime):
-        digits = getattr(value, "nanosecond", 0)
-        text = value.isoformat() if digits else plain_datetime(value).isoformat()
-        if of in _MOMENTS or of is Kind.VARIANT:
-            return text
-        return {UNFIT: text} if digits else {DATETIME: text}
-    if isinstance(value, date):
-        text = date(value.year, value.month, value.day).isoformat()
-        return text if of in {Kind.DATE, Kind.VARIANT} else {DATE: text}
-    return value.isoformat() if of is Kind.VARIANT else {TIME: value.isoformat()}
-
-
 _Form: TypeAlias = Callable[[Any, DataType | None], Any]
 _FORMS: tuple[tuple[Any, _Form], ...] = (
     (bool, lambda value, kind: value),
@@ -318,29 +300,8 @@ _FORMS: tuple[tuple[Any, _Form], ...] = (
     (float, _real),
     (Decimal, _decimal),
     (bytes | bytearray | memoryview, _binary),
-    (date | time, _moment),
+    (date | time, moment_form),
 )
-
-
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-
-
-def _counted(value: int, unit: str | None, kind: DataType | None) -> Any:
-    """Return the text of the time that a whole number counts, because a replay can have another ``epoch_unit``."""
-    try:
-        microseconds = value * _MICROSECONDS[unit] if unit in _MICROSECONDS else _exact_part(value)
-        moment = datetime(1970, 1, 1) + timedelta(microseconds=microseconds)
-    except (ArithmeticError, ValueError):
-        return {UNFIT: f"{value} {unit}"}
-    is_utc = isinstance(kind, PrimitiveType) and kind.kind is Kind.TIMESTAMP
-    return (moment.replace(tzinfo=UTC) if is_utc else moment).isoformat()
-
-
-def _exact_part(nanoseconds: int) -> int:
-    microseconds, rest = divmod(nanoseconds, 1_000)
-    if rest:
-        raise ValueError
-    return microseconds
 
 
 def _form(value: Any) -> _Form | None:

@@ -137,7 +137,7 @@ def rewind(to: str, **given: Any) -> None:
 def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
     """Exclude one version of a file from delivery (--file), or end the lease on the open slice (--lease).
 
-    Exclude a file if it is damaged, or if it has changed since it was delivered.
+    Use --file for a file that is damaged, or that has changed since it was delivered.
     """
     if lease == (file is not None):
         raise ConfigurationError(

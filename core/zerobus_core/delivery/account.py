@@ -197,7 +197,7 @@ class Account:
         return self._announced > self._reserved
 
     def confirm(self) -> None:
-        """Allow sending the announced rows; call this once the stored checkpoint says that they may have been sent."""
+        """Allow the announced rows to be sent. Call this once a stored checkpoint counts them as possibly sent."""
         self._reserved = self._announced
 
     def reserve(self, stop_row: int = END) -> None:

@@ -97,22 +97,15 @@ class Handoff:
     @property
     def is_own(self) -> bool:
         """Whether this run opened its slice itself; False if it took over another run's slice or has no slice."""
-        if self._past is not None:
-            return True
-        return self._slice is not None and self._slice.opened_by == self._kept.owner.key
+        return self._past is not None or (self._slice is not None and self._slice.opened_by == self._kept.owner.key)
 
     def freeze(self) -> Bounds | None:
         """Return the slice that this run must deliver; None if nothing is new.
 
-        The slice is the first of these that exists:
-
-        1. the slice that this run opened before, even if that slice is already finished
-        2. the open slice of another run; this run takes over the slice
-        3. a new slice
-
-        The slice is saved in the state before this method returns. Raises HandoffBusyError if another run still holds
-        the open slice, and SliceForgottenError if this run's own slice was delivered or skipped so long ago that the
-        state no longer contains it.
+        This is the slice that this run opened before, even if that slice is already finished; otherwise the open slice
+        of another run, which this run takes over; otherwise a new slice. It is saved in the state before this method
+        returns. Raises HandoffBusyError if another run still holds the open slice, and SliceForgottenError if this
+        run's own slice was delivered or skipped so long ago that the state no longer contains it.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
@@ -222,13 +215,12 @@ class Handoff:
     def split(self, n: int) -> list[dict[str, Any]]:
         """Freeze a slice, as ``freeze`` does, and divide it into at most ``n`` shards; return the shards.
 
-        The list is empty if nothing is new, or if no row of this run's slice has to be sent.
-
-        Each shard is a dict of JSON-compatible values, a few hundred bytes in size. Pass it to ``deliver_shard`` in any
-        process that builds the same handoff. After the split, every run delivers the slice in these shards only
-        (docs/fan_out.md). A slice that was already split keeps its shards. If rows of the slice may have been sent
-        before the split, the whole slice becomes a single shard. Raises ConfigurationError if the source is NewItems,
-        or if ``n`` is not a whole number from 1 to 1,000. Raises HandoffBusyError if another run holds the open slice.
+        The list is empty if nothing is new, or if no row of this run's slice has to be sent. Each shard is a dict of
+        JSON-compatible values, a few hundred bytes in size. Pass it to ``deliver_shard`` in any process that builds the
+        same handoff. After the split, every run delivers the slice in these shards only (docs/fan_out.md). A slice that
+        was already split keeps its shards. If rows of the slice may have been sent before the split, the whole slice
+        becomes a single shard. Raises ConfigurationError if the source is NewItems, or if ``n`` is not a whole number
+        from 1 to 1,000. Raises HandoffBusyError if another run holds the open slice.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -274,8 +266,7 @@ class Handoff:
         receipt that ``deliver_shard`` returned, or its ``as_dict()``. Raises ShardsMissingError if a shard has no
         receipt, or if its receipt does not account for all of its rows; the error lists these shards. Raises
         ConfigurationError if an item is not the receipt of one of these shards, or if a shard has two complete
-        receipts. If ``receipts`` is empty, the returned receipt says that nothing was new; but if this run has an open
-        slice, ShardsMissingError is raised.
+        receipts. Without receipts, the result says that nothing was new, unless this run has an open slice.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -299,11 +290,9 @@ class Handoff:
     def run(self, *, on_busy: str = "fail") -> Receipt:
         """Deliver the slice that another run left unfinished, if there is one; after that, deliver what is new.
 
-        If this run has already opened a slice, in this or an earlier attempt, only that slice is delivered.
-
-        ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
-        returns a receipt without rows, and ``wait`` waits, but raises HandoffBusyError after ``options.timeout``
-        seconds.
+        If this run has already opened a slice, in this or an earlier attempt, only that slice is delivered. ``on_busy``
+        says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip`` returns a
+        receipt without rows, and ``wait`` raises HandoffBusyError after ``options.timeout`` seconds.
 
         This call can deliver another run's unfinished slice, and then find that another run holds the next slice. In
         this case, ``fail`` and ``skip`` both return the receipt for the delivered slice. If this method returns a
@@ -385,10 +374,9 @@ class Handoff:
     def release(self, file: str, *, slice_id: str | None = None) -> None:
         """Exclude one version of a file from the open slice and from later ones.
 
-        If the file is in the open slice, the file is removed from the slice, and the version that was in the slice is
-        excluded. Otherwise, the file's present version is excluded. Use this for a damaged file that would make the
-        slice fail forever, and for a delivered file that has changed. The state remembers the last 1,000 released
-        versions, unless a rewind removes them. ``deliver_between`` ignores releases.
+        A file in the open slice is removed from it, and the version that was in it is excluded. Otherwise, the present
+        version is excluded. Use this for a damaged file that would make the slice fail forever, and for a delivered
+        file that has changed. The state remembers the last 1,000 released versions, unless a rewind removes them.
 
         With ``slice_id``, only a file in that slice can be released: SliceForgottenError is raised if the slice is no
         longer open, and ConfigurationError if the file is not in the slice. Raises ConfigurationError if the source has
@@ -399,7 +387,7 @@ class Handoff:
     def deliver_between(self, start: Any, end: Any) -> Receipt:
         """Deliver everything after ``start``, up to and including ``end``; does not change the state.
 
-        If the call is interrupted, another call with the same bounds continues the delivery. If the rows that are
+        Releases are ignored. If the call is interrupted, another call with the same bounds continues the delivery. If the rows that are
         already durable have changed in the source, the delivery starts over. The receipt counts all rows in
         ``rows_redelivered``.
         """

@@ -255,10 +255,8 @@ def _may_have_aliases(kind: type) -> bool:
 def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
     """Return ``value``, a dump of a model, with the second name of each member added.
 
-    A member can have two names: the name of its field, and an alias. ``value`` has one of the names, and the second
-    name is the other one. ``named`` is a dump of the same model with the names of the fields, and ``aliased`` is a dump
-    with the aliases. Members of the three dumps are matched by their order. Parts in which the dumps differ in type or
-    length are not changed.
+    ``value`` has each field under its name or its alias; the second name is the other one. ``named`` and ``aliased``
+    are dumps with the names and with the aliases. Members of the three dumps are matched by their order.
     """
     kind = type(value)
     if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:
