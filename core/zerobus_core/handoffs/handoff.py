@@ -387,9 +387,8 @@ class Handoff:
     def deliver_between(self, start: Any, end: Any) -> Receipt:
         """Deliver everything after ``start``, up to and including ``end``; does not change the state.
 
-        Releases are ignored. If the call is interrupted, another call with the same bounds continues the delivery. If the rows that are
-        already durable have changed in the source, the delivery starts over. The receipt counts all rows in
-        ``rows_redelivered``.
+        Releases are ignored. If the call is interrupted, another call with the same bounds continues the delivery. If
+        durable rows have changed in the source, the delivery starts over. All rows count in ``rows_redelivered``.
         """
         with naming_table(self._kept.table):
             return self._sender.send_between(start, end)
