@@ -1,4 +1,4 @@
-"""Splits CSV text into rows and cells, by RFC 4180 with some options. An ambiguous row is an error.
+"""The syntax of CSV: finds whole rows, refuses ambiguous ones, and rewrites the rest as RFC 4180 for pyarrow.
 
 All functions work on UTF-8 bytes. One match of a regular expression checks the rows of a block, and finds where the
 last whole row ends. It checks about 100 MB/s, which is fast enough to check every block that contains a quote.
