@@ -186,8 +186,8 @@ class _Values:
         return self._of_library(value, kind) if form is None else form(value, kind)
 
     def _is_counted(self, kind: DataType | None) -> bool:
-        ismoment_form = isinstance(kind, PrimitiveType) and kind.kind in MOMENTS - {Kind.DATE}
-        return ismoment_form and self._options.epoch_unit is not None and not self._is_decoded
+        is_moment = isinstance(kind, PrimitiveType) and kind.kind in MOMENTS - {Kind.DATE}
+        return is_moment and self._options.epoch_unit is not None and not self._is_decoded
 
     def _text(self, text: str, kind: DataType | None) -> Any:
         """Return text as it is, or as a marker in a column that takes text only if it is parsed."""
