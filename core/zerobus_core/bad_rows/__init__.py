@@ -8,12 +8,13 @@ from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .dead_letter import DeadLetterFile
-    from .letter_reader import MARKER, from_letter, letter_text, row_of_letter
+    from .letter_reader import from_letter, letter_text, row_of_letter
     from .letters import letters_of, lines_of_letters, tables_of_letters
+    from .markers import LETTER_KEY
     from .policy import BadRowPolicy
 
 __all__ = [
-    "MARKER",
+    "LETTER_KEY",
     "BadRowPolicy",
     "DeadLetterFile",
     "from_letter",
@@ -27,7 +28,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "MARKER": "letter_reader",
+        "LETTER_KEY": "markers",
         "BadRowPolicy": "policy",
         "DeadLetterFile": "dead_letter",
         "from_letter": "letter_reader",

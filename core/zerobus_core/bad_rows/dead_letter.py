@@ -28,9 +28,9 @@ from ..process.signals import is_of_signal
 from ..ranges import RowRanges
 from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
-from .letter_reader import MARKER, letter_text
+from .letter_reader import letter_text
 from .letter_writer import LetterWriter
-from .markers import VERSION
+from .markers import LETTER_KEY, VERSION
 from .wire_values import from_wire
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["DeadLetterFile", "letters_in"]
 
 _COLUMNS = (
-    MARKER, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",
+    LETTER_KEY, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",
 )  # fmt: skip
 # If the file can be appended to, dead letters are kept in memory up to one of these limits.
 _MAX_PENDING = 1_000
@@ -130,7 +130,7 @@ class DeadLetterFile:
 
     def _add(self, row: int, record: Any, error: str, fields: list[dict[str, Any]]) -> None:
         letter = {
-            MARKER: VERSION,
+            LETTER_KEY: VERSION,
             "table": self._schema.table,
             "row": row,
             "source_position": self._locate(row),
@@ -233,10 +233,10 @@ def _form_of(uri: str) -> str:
 def _checked(letter: Any) -> dict[str, Any]:
     if (
         not isinstance(letter, dict)
-        or type(letter.get(MARKER)) is not int
-        or letter[MARKER] not in range(1, VERSION + 1)
+        or type(letter.get(LETTER_KEY)) is not int
+        or letter[LETTER_KEY] not in range(1, VERSION + 1)
     ):
-        raise _UnreadableLetterError(f"{MARKER} is not a version from 1 to {VERSION}")
+        raise _UnreadableLetterError(f"{LETTER_KEY} is not a version from 1 to {VERSION}")
     for name, kind in (("table", str), ("row", int), ("source_fingerprint", str | None), ("record", object)):
         if name not in letter or not isinstance(letter[name], kind):
             raise _UnreadableLetterError(f"its {name!r} is missing or has another type")
@@ -256,7 +256,7 @@ def _read_lines(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
             except (ValueError, RecursionError) as error:
                 raise _UnreadableLetterError(f"line {number}: {error}") from error
             yield letter, line
-    if data and is_empty and not data.startswith(f'{{"{MARKER}"'.encode()):
+    if data and is_empty and not data.startswith(f'{{"{LETTER_KEY}"'.encode()):
         raise ValueError("not dead letters")
 
 
@@ -267,14 +267,14 @@ def _with_lines(kept: bytes, lines: list[bytes]) -> bytes:
 
 def _is_letter(line: bytes) -> bool:
     try:
-        return isinstance(letter := json.loads(line), dict) and MARKER in letter
+        return isinstance(letter := json.loads(line), dict) and LETTER_KEY in letter
     except ValueError:
         return False
 
 
 def _read_parquet(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     for letter in _rows_of_parquet(data):
-        text = letter_text(letter[MARKER], letter["record"])
+        text = letter_text(letter[LETTER_KEY], letter["record"])
         letter["fields"], letter["record"] = json.loads(letter["fields"]), json.loads(letter["record"])
         yield _checked(letter), text
 
@@ -296,7 +296,7 @@ def _with_parquet(kept: bytes, lines: list[bytes]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    whole = {MARKER: pa.int64(), "row": pa.int64()}
+    whole = {LETTER_KEY: pa.int64(), "row": pa.int64()}
     schema = pa.schema([(name, whole.get(name, pa.string())) for name in _COLUMNS])
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema) as writer:

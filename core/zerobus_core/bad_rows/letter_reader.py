@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -23,6 +23,7 @@ from .markers import (
     ESCAPED,
     FLOAT,
     JSON,
+    LETTER_KEY,
     MAP,
     TEXT,
     TIME,
@@ -31,15 +32,14 @@ from .markers import (
     is_marker,
 )
 
-__all__ = ["MARKER", "from_letter", "letter_text", "row_of_letter"]
+__all__ = ["from_letter", "letter_text", "row_of_letter"]
 
-MARKER: Final = "zerobus_dead_letter"
-"""The key by which a dead letter is recognised; its value is the version of the format."""
+_PAIR = 2
 
 
 def letter_text(version: int, record: str) -> bytes:
     """Return the JSON text of a letter with only a version and a record, which is given as JSON text."""
-    return b'{"%b":%d,"record":%b}' % (MARKER.encode(), version, record.encode(errors="surrogatepass"))
+    return b'{"%b":%d,"record":%b}' % (LETTER_KEY.encode(), version, record.encode(errors="surrogatepass"))
 
 
 def row_of_letter(letter: bytes) -> Any:
@@ -53,9 +53,9 @@ def row_of_letter(letter: bytes) -> Any:
         parsed = parsed_json(text)
     except UnfitError as error:
         return UnreadableRow(text, str(error))
-    version = parsed[MARKER]
+    version = parsed[LETTER_KEY]
     if type(version) is not int or version not in range(1, VERSION + 1):
-        return UnreadableRow(text, f"{MARKER} is not a version from 1 to {VERSION}")
+        return UnreadableRow(text, f"{LETTER_KEY} is not a version from 1 to {VERSION}")
     try:
         return from_letter(parsed.get("record"), version)
     except RecursionError:
@@ -96,7 +96,6 @@ def _marked(key: str, inner: Any, version: int) -> Any:
     return _READERS[key](inner) if isinstance(inner, str) else from_letter(inner, version)
 
 
-_PAIR = 2
 _READERS: dict[str, Callable[[str], Any]] = {
     BINARY: partial(b64decode, validate=True),
     DATE: date.fromisoformat,

@@ -36,7 +36,20 @@ from ..encode.values.missing import is_null
 from ..encode.values.moments import numpy_time_text
 from ..encode.values.text import is_parsed
 from ..records import GivenText, UnfitError, UnfitValue, dumped, is_message, members_of, members_within, short_repr
-from ..schema.types import ArrayType, DataType, DecimalType, Kind, MapType, PrimitiveType, StringType, StructType
+from ..schema.types import (
+    INTEGER_KINDS,
+    REAL_KINDS,
+    TIMESTAMP_KINDS,
+    ArrayType,
+    DataType,
+    DecimalType,
+    Kind,
+    MapType,
+    PrimitiveType,
+    StringType,
+    StructType,
+    is_primitive,
+)
 from .letter_reader import from_letter
 from .letter_times import MOMENTS, counted_form, moment_form
 from .markers import (
@@ -59,9 +72,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LetterWriter"]
 
-_VARIANT = PrimitiveType(Kind.VARIANT)
-_REALS = frozenset({Kind.FLOAT, Kind.DOUBLE, Kind.VARIANT})
-_INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
+_BINARY, _VARIANT = PrimitiveType(Kind.BINARY), PrimitiveType(Kind.VARIANT)
+_NUMBERS = REAL_KINDS | {Kind.VARIANT}
 # JSON text can be nested deeper than the values that orjson writes.
 _MAX_DEPTH = 200
 # Errors that the code of a value's class can raise, too.
@@ -73,51 +85,54 @@ class LetterWriter:
 
     def __init__(self, columns: Sequence[Field], options: IngestOptions) -> None:
         self._row = StructType(tuple(columns))
-        self._options = options
+        self._kinds = _kinds(self._row)
+        self._given = _Values(options)
+        self._of_messages = _Values(options, is_protobuf=True)
+        self._refused = _Values(options, is_refused=True)
 
     def record(self, record: Any) -> Any:
         """Return the JSON-compatible form of a row that does not fit."""
-        is_wire = is_message(type(record))
+        values = self._of_messages if is_message(type(record)) else self._given
         try:
             members = _members(record, self._row)
         except _UNREADABLE as error:
             return _described(record, error)
         if members is None:
-            return self._written(record, None)
+            return _written(record, None, self._given)
         rescued = members.get(RESCUED)
         if isinstance(rescued, Mapping):  # the fields for the rescue column, which are fields of the row
             members = {**{name: value for name, value in members.items() if name != RESCUED}, **rescued}
-        kinds = _kinds(self._row)
-        return _object(
-            (name, self._written(value, kinds.get(name), is_wire=is_wire)) for name, value in members.items()
-        )
+        return self._of_members(members, values)
 
     def refused_record(self, record: Mapping[str, Any]) -> Any:
         """Return the form of a row that the service refused; ``record`` has values as ``from_wire`` returns them."""
-        kinds = _kinds(self._row)
-        return _object((name, self._written(value, kinds.get(name), is_decoded=True)) for name, value in record.items())
+        return self._of_members(record, self._refused)
 
-    def _written(self, value: Any, kind: DataType | None, **facts: bool) -> Any:
-        """Return the form of a value, or a description if JSON cannot be written, such as for endless lists."""
-        try:
-            written = _Values(self._options, **facts).value(value, kind)
-            json.dumps(written)
-        except _UNREADABLE as error:
-            return _json_or_description(value, kind, error)
-        return written
+    def _of_members(self, members: Mapping[str, Any], values: _Values) -> Any:
+        return _object((name, _written(value, self._kinds.get(name), values)) for name, value in members.items())
+
+
+def _written(value: Any, kind: DataType | None, values: _Values) -> Any:
+    """Return the form of a value, or a description if JSON cannot be written, such as for endless lists."""
+    try:
+        written = values.value(value, kind)
+        json.dumps(written)
+    except _UNREADABLE as error:
+        return _json_or_description(value, kind, error)
+    return written
 
 
 class _Values:
-    """Converts the values of one column of one row."""
+    """Converts the values of rows of one kind: given rows, protobuf messages, or rows that the service refused."""
 
-    def __init__(self, options: IngestOptions, *, is_wire: bool = False, is_decoded: bool = False) -> None:
+    def __init__(self, options: IngestOptions, *, is_protobuf: bool = False, is_refused: bool = False) -> None:
         self._options = options
         self._parses_text = options.parse_text
-        self._parses_json = options.parse_json or is_wire
-        self._is_wire = is_wire
+        self._parses_json = options.parse_json or is_protobuf
+        self._is_protobuf = is_protobuf
         """Whether the values are those of a protobuf message: decimals and VARIANT are text, times are numbers."""
-        self._is_decoded = is_decoded
-        """Whether the row was encoded before: a text in a VARIANT column is then a value, and never JSON text."""
+        self._is_refused = is_refused
+        """Whether the row was encoded and decoded: a text in a VARIANT column is then a value, and never JSON text."""
 
     def value(self, value: Any, kind: DataType | None) -> Any:
         """Return the form of ``value`` in a column of type ``kind``; ``kind`` is None for a name without a column."""
@@ -127,7 +142,7 @@ class _Values:
             return self.value(value.value, kind)
         if is_null(value, nan_is_null=False):
             return None
-        return self._present(_from_message(value, kind) if self._is_wire else value, kind)
+        return self._present(_from_message(value, kind) if self._is_protobuf else value, kind)
 
     def _present(self, value: Any, kind: DataType | None) -> Any:
         if isinstance(value, GivenText):  # from a letter that is sent again
@@ -152,7 +167,7 @@ class _Values:
         return {MAP: [[self.value(key, kind.key), item] for key, item in entries]}
 
     def _variant(self, value: Any) -> Any:
-        if isinstance(value, str) and self._is_decoded:
+        if isinstance(value, str) and self._is_refused:
             return {TEXT: _text_of(value)} if self._parses_json else _text_of(value)
         try:
             text = (checked_text if self._parses_json else json_text)(value)
@@ -178,21 +193,20 @@ class _Values:
         if isinstance(value, str):
             return self._text(_text_of(value), kind)
         if isinstance(value, UUID):
-            is_binary = isinstance(kind, PrimitiveType) and kind.kind is Kind.BINARY
-            return _binary(value.bytes, kind) if is_binary else self._text(str(value), kind)
+            return _binary(value.bytes, kind) if kind == _BINARY else self._text(str(value), kind)
         if type(value) is int and self._is_counted(kind):
             return counted_form(value, self._options.epoch_unit, kind)
         form = _form(value)
         return self._of_library(value, kind) if form is None else form(value, kind)
 
     def _is_counted(self, kind: DataType | None) -> bool:
-        is_moment = isinstance(kind, PrimitiveType) and kind.kind in MOMENTS - {Kind.DATE}
-        return is_moment and self._options.epoch_unit is not None and not self._is_decoded
+        is_moment = is_primitive(kind, TIMESTAMP_KINDS)
+        return is_moment and self._options.epoch_unit is not None and not self._is_refused
 
     def _text(self, text: str, kind: DataType | None) -> Any:
         """Return text as it is, or as a marker in a column that takes text only if it is parsed."""
-        is_refused = kind is not None and is_parsed(kind) and not isinstance(kind, StringType)
-        return {TEXT: text} if is_refused and not self._parses_text and not self._is_decoded else text
+        is_text_refused = kind is not None and is_parsed(kind) and not isinstance(kind, StringType)
+        return {TEXT: text} if is_text_refused and not self._parses_text and not self._is_refused else text
 
     def _of_library(self, value: Any, kind: DataType | None) -> Any:
         numpy = sys.modules.get("numpy")  # a NumPy value exists only if NumPy was imported
@@ -221,7 +235,7 @@ class _Values:
         if value.dtype.kind == "m":
             return {UNFIT: numpy_time_text(value)}
         if value.dtype.kind == "M":
-            is_kept = isinstance(kind, PrimitiveType) and kind.kind in MOMENTS
+            is_kept = is_primitive(kind, MOMENTS)
             is_coarse = value.dtype.str[2:] in {"8[Y]", "8[M]"}  # the text of a year or month is not parsed as a date
             text = numpy_time_text(value.astype("M8[D]") if is_coarse else value)
             return text if is_kept else {UNFIT: f"datetime64 {value}"}
@@ -235,7 +249,7 @@ class _Values:
 
 def _other_number(value: Any, kind: DataType | None) -> Any:
     """Return a whole number if the column takes the value as one, as it takes pyarrow's; otherwise describe it."""
-    if _is_integer(kind):
+    if is_primitive(kind, INTEGER_KINDS):
         with suppress(TypeError):
             return int(operator.index(value))
     return _described(value)
@@ -255,7 +269,7 @@ def _kinds(kind: StructType) -> dict[Any, DataType]:
 
 def _from_message(value: Any, kind: DataType | None) -> Any:
     """Return what a scalar in a protobuf message stands for; the value itself if it stands for nothing else."""
-    if not isinstance(kind, DecimalType) and not (isinstance(kind, PrimitiveType) and kind.kind in MOMENTS):
+    if not isinstance(kind, DecimalType) and not is_primitive(kind, MOMENTS):
         return value
     try:
         return from_wire_scalar(value, kind)
@@ -267,11 +281,7 @@ def _is_plain_key(key: Any, kind: DataType) -> bool:
     """Return whether a column whose keys have type ``kind`` reads the text of ``key`` as the same key."""
     if isinstance(kind, StringType):
         return isinstance(key, str)
-    return _is_integer(kind) and isinstance(key, int) and not isinstance(key, bool)
-
-
-def _is_integer(kind: DataType | None) -> bool:
-    return isinstance(kind, PrimitiveType) and kind.kind in _INTEGERS
+    return is_primitive(kind, INTEGER_KINDS) and isinstance(key, int) and not isinstance(key, bool)
 
 
 def _binary(value: Any, kind: DataType | None) -> Any:
@@ -279,7 +289,7 @@ def _binary(value: Any, kind: DataType | None) -> Any:
 
 
 def _decimal(value: Decimal, kind: DataType | None) -> Any:
-    if isinstance(value, JsonNumber) and isinstance(kind, PrimitiveType) and kind.kind in _REALS:
+    if isinstance(value, JsonNumber) and is_primitive(kind, _NUMBERS):
         return _real(float(value), kind)  # the value that the column gets
     text = Decimal.__str__(value)
     return text if isinstance(kind, DecimalType) else {DECIMAL: text}
@@ -289,7 +299,7 @@ def _real(value: float, kind: DataType | None) -> Any:
     number = float(value)
     if not math.isfinite(number):
         return {FLOAT: str(number)}
-    is_plain = kind is None or (isinstance(kind, PrimitiveType) and kind.kind in _REALS)
+    is_plain = kind is None or is_primitive(kind, _NUMBERS)
     return number if is_plain else {FLOAT: repr(number)}
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "ESCAPED",
     "FLOAT",
     "JSON",
+    "LETTER_KEY",
     "MAP",
     "TEXT",
     "TIME",
@@ -28,6 +29,9 @@ __all__ = [
     "VERSION",
     "is_marker",
 ]
+
+LETTER_KEY: Final = "zerobus_dead_letter"
+"""The key by which a dead letter is recognised; its value is the version of the format."""
 
 VERSION: Final = 2
 """The newest version of the format of dead letters."""

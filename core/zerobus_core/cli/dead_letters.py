@@ -100,7 +100,7 @@ def _one_line(text: Any) -> str:
 
 
 def _row(letter: Mapping[str, Any], *, values: bool) -> dict[str, Any]:
-    from ..bad_rows import MARKER, from_letter
+    from ..bad_rows import LETTER_KEY, from_letter
 
     record = letter["record"]
     return {
@@ -108,7 +108,7 @@ def _row(letter: Mapping[str, Any], *, values: bool) -> dict[str, Any]:
         "position": letter["source_position"],
         "error": _one_line(letter.get("error", "")),
         "time": letter["time"],
-        "record": record if values else _types(from_letter(record, letter[MARKER])),
+        "record": record if values else _types(from_letter(record, letter[LETTER_KEY])),
     }
 
 

@@ -16,15 +16,14 @@ __all__ = ["split_batches"]
 
 
 def split_batches(
-    first_row: int, records: list[bytes], options: IngestOptions, *, as_text: bool = False
+    first_row: int, records: list[bytes], options: IngestOptions, *, nbytes: int, as_text: bool = False
 ) -> Iterator[Batch]:
     """Yield batches of consecutive rows, each within ``batch_rows`` and ``batch_bytes``.
 
-    A record that is larger than ``batch_bytes`` gets a batch of its own.
+    ``nbytes`` is the size of all ``records``. A record that is larger than ``batch_bytes`` gets a batch of its own.
     """
-    size = sum(map(len, records))
-    if records and len(records) <= options.batch_rows and size <= options.batch_bytes:  # most chunks are one batch
-        yield _batch(first_row, records, size, as_text)
+    if records and len(records) <= options.batch_rows and nbytes <= options.batch_bytes:  # most chunks are one batch
+        yield _batch(first_row, records, nbytes, as_text)
         return
     ends = list(accumulate(map(len, records), initial=0))  # record i begins at ends[i]
     start = 0

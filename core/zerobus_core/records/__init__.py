@@ -13,7 +13,7 @@ from .members import (
     with_members,
     without_members,
 )
-from .tuple_rows import TupleRows
+from .tuple_rows import TupleRows, in_one_list
 from .unreadable import UnfitError, UnfitValue, UnreadableRecord, UnreadableRow, short_repr
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "UnreadableRow",
     "dumped",
     "in_case_of",
+    "in_one_list",
     "is_message",
     "is_record",
     "members_of",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from .types import REAL_KINDS, ArrayType, DataType, Field, Kind, MapType, StructType, is_primitive
 
 __all__ = ["arrow_limits", "protobuf_limits"]
 
-_NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
+_NO_KEYS = REAL_KINDS | {Kind.BINARY}
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
@@ -29,10 +29,10 @@ def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
     The types of ``fields`` and the types nested in them are checked.
     """
     for field in fields:
-        yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
+        yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS | {Kind.VARIANT})
 
 
-def _type_limits(kind: DataType, path: str, no_keys: tuple[Kind, ...]) -> Iterator[str]:
+def _type_limits(kind: DataType, path: str, no_keys: frozenset[Kind]) -> Iterator[str]:
     if isinstance(kind, StructType):
         for field in kind.fields:
             yield from _type_limits(field.type, f"{path}.{field.name}", no_keys)
@@ -42,7 +42,7 @@ def _type_limits(kind: DataType, path: str, no_keys: tuple[Kind, ...]) -> Iterat
         yield from _type_limits(kind.element, f"{path}[]", no_keys)
     elif isinstance(kind, MapType):
         is_scalar_key = not isinstance(kind.key, StructType | ArrayType | MapType)
-        if not is_scalar_key or (isinstance(kind.key, PrimitiveType) and kind.key.kind in no_keys):
+        if not is_scalar_key or is_primitive(kind.key, no_keys):
             yield f"{path} is {kind}, a map with {kind.key} keys"
         if isinstance(kind.value, ArrayType | MapType):
             yield f"{path} is {kind}, a map of {'arrays' if isinstance(kind.value, ArrayType) else 'maps'}"

@@ -5,11 +5,15 @@ The ``str`` of a type is Databricks SQL: ``str(ArrayType(PrimitiveType(Kind.INT)
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
 __all__ = [
+    "INTEGER_KINDS",
+    "REAL_KINDS",
+    "TIMESTAMP_KINDS",
     "ArrayType",
     "DataType",
     "DecimalType",
@@ -19,6 +23,7 @@ __all__ = [
     "PrimitiveType",
     "StringType",
     "StructType",
+    "is_primitive",
 ]
 
 
@@ -37,6 +42,11 @@ class Kind(Enum):
     TIMESTAMP = "TIMESTAMP"
     TIMESTAMP_NTZ = "TIMESTAMP_NTZ"
     VARIANT = "VARIANT"
+
+
+INTEGER_KINDS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
+REAL_KINDS = frozenset({Kind.FLOAT, Kind.DOUBLE})
+TIMESTAMP_KINDS = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +134,8 @@ class StructType:
 
 
 DataType: TypeAlias = PrimitiveType | StringType | DecimalType | ArrayType | MapType | StructType
+
+
+def is_primitive(kind: DataType | None, kinds: Container[Kind]) -> bool:
+    """Return whether ``kind`` is a PrimitiveType of one of these kinds."""
+    return isinstance(kind, PrimitiveType) and kind.kind in kinds

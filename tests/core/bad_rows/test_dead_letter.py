@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zerobus_core import IngestOptions, TableSchema
-from zerobus_core.bad_rows.dead_letter import MARKER, DeadLetterFile
+from zerobus_core.bad_rows import LETTER_KEY, DeadLetterFile
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import BadField, ConfigurationError, RecordError
@@ -83,7 +83,7 @@ def test_a_letter_says_what_where_when_and_why(name: str, tmp_path: Path) -> Non
     file.flush()
     assert letters_of(tmp_path / name) == [
         {
-            MARKER: 2,
+            LETTER_KEY: 2,
             "table": "main.default.t",
             "row": 5,
             "source_position": "x.csv, row 5",

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerobus_core import IngestOptions, TableSchema
-from zerobus_core.bad_rows.letter_reader import MARKER, from_letter, row_of_letter
+from zerobus_core.bad_rows import LETTER_KEY, from_letter, row_of_letter
 from zerobus_core.bad_rows.letter_writer import LetterWriter
 from zerobus_core.bad_rows.wire_values import from_wire
 from zerobus_core.batch import BadRow, Chunk
@@ -178,7 +178,7 @@ def _comparable(value: Any, *, is_variant: bool) -> Any:
 
 
 def _letter(writer: LetterWriter, row: Any) -> bytes:
-    return json.dumps({MARKER: 2, "record": writer.record(row)}).encode()
+    return json.dumps({LETTER_KEY: 2, "record": writer.record(row)}).encode()
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
@@ -239,7 +239,7 @@ def test_the_letter_of_a_row_that_the_service_refused_gives_the_same_row(
     for value in values:
         (batch,) = column._encoder.encode(Chunk(0, [{"v": value}]))
         record = from_wire(column._encoder.decode(batch, 0), column.schema.columns)
-        letter = {MARKER: 2, "record": LetterWriter(column.schema.columns, again).refused_record(record)}
+        letter = {LETTER_KEY: 2, "record": LetterWriter(column.schema.columns, again).refused_record(record)}
         row = row_of_letter(json.dumps(letter).encode())
         assert Column(kind, again).delivered(row) == column.delivered({"v": value})
 
@@ -293,7 +293,7 @@ def _letters_of_version_1() -> Iterator[tuple[Any, Any]]:
 
 @pytest.mark.parametrize(("record", "row"), list(_letters_of_version_1()))
 def test_letters_of_version_1_are_still_read(record: Any, row: Any) -> None:
-    assert row_of_letter(json.dumps({MARKER: 1, "record": record}).encode()) == row
+    assert row_of_letter(json.dumps({LETTER_KEY: 1, "record": record}).encode()) == row
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema.types import (
+    TIMESTAMP_KINDS,
     ArrayType,
     DataType,
     DecimalType,
@@ -75,7 +76,7 @@ def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> Arra
     if isinstance(kind, DecimalType):
         return decimal_cast(source, kind)
     assert isinstance(kind, PrimitiveType)
-    if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ} and pa.types.is_integer(source):
+    if kind.kind in TIMESTAMP_KINDS and pa.types.is_integer(source):
         return epoch_cast(kind.kind, None if rules.wire_text else rules.epoch_unit)
     return SCALAR_CASTS[kind.kind](source) if kind.kind is not Kind.VARIANT else None
 

@@ -196,7 +196,9 @@ class _RecordPacker(ABC):
         for is_good, group in groupby(records, key=lambda record: record is not None):
             run: list[Any] = list(group)
             if is_good:
-                batches += split_batches(first_row + start, run, self._options, as_text=self._as_json)
+                batches += split_batches(
+                    first_row + start, run, self._options, nbytes=sum(map(len, run)), as_text=self._as_json
+                )
             start += len(run)
         return batches
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schema.types import DataType, DecimalType, Kind, PrimitiveType
+from ...schema.types import INTEGER_KINDS, DataType, DecimalType, Kind, PrimitiveType
 from ..values.arrow_types import working_type
 from ..values.text import NOT_FINITE, NULL_WORDS, WHOLE_NUMBER
 from .scalars import UnfitArrayError, as_decimal_text, from_days_checked, microseconds_as
@@ -50,7 +50,7 @@ def _parser(kind: DataType) -> ArrayCast | None:
         return lambda text: as_decimal_text(_decimals(text), kind)
     if not isinstance(kind, PrimitiveType):
         return None
-    if kind.kind in {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}:
+    if kind.kind in INTEGER_KINDS:
         target = working_type(kind)
         return lambda text: _integers(text).cast(target)
     return {

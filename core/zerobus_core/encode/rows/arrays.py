@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import chain, repeat
 from operator import sub
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...records import TupleRows, UnfitError, in_case_of, is_message
-from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
+from ...records import TupleRows, UnfitError, in_case_of, in_one_list, is_message
+from ...schema.types import TIMESTAMP_KINDS, ArrayType, DataType, DecimalType, Kind, MapType, PrimitiveType, StructType
 from ..problems import FOREIGN_ERRORS
 from ..values.arrow_types import plain_type
 from ..values.times import MICROSECOND_RANGE
 from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts, types_of_columns, values_getter
-from .fast_scalars import NULL
+from .fast_scalars import NULL, decimal_pattern, money_length
 
 if TYPE_CHECKING:
     from ...schema.types import Field
@@ -41,7 +42,7 @@ DirectArray = Callable[[Column], pa.Array | None]
 Reshape = Callable[[Any], Any]
 
 _ONLY_NULL: Collection[type] = NULL
-_DATE, _DATETIME = frozenset({date}), frozenset({datetime})
+_DATE, _DATETIME, _DECIMAL = frozenset({date}), frozenset({datetime}), frozenset({Decimal})
 _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,7 +93,7 @@ class RowArrays:
     def _of_dicts(self, records: Column) -> list[TypedColumn]:
         rows = self._as_dicts(records)
         try:
-            flat = list(chain.from_iterable(map(self._values_of, rows)))
+            flat = in_one_list(map(self._values_of, rows))
         except KeyError:
             self._check_names(rows)
             return [_typed_column(_partial_column(field, rows)) for field in self._fields]
@@ -200,14 +201,36 @@ def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) ->
     kind = field.type
     if plain is not None:
         return plain, lambda values: pa.array(values, target)
+    if isinstance(kind, DecimalType):
+        are_plain = _plain_decimals(kind)
+        return _DECIMAL, lambda values: text if are_plain(text := pa.array(list(map(str, values)), target)) else None
     if not isinstance(kind, PrimitiveType):
         return frozenset(), lambda values: None
     if kind.kind == Kind.DATE:
         return _DATE | NULL if field.nullable else _DATE, _days
-    if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}:
+    if kind.kind in TIMESTAMP_KINDS:
         epochs = (_EPOCH_NAIVE,) if kind.kind == Kind.TIMESTAMP_NTZ else (_EPOCH_NAIVE, _EPOCH_UTC)
         return _DATETIME, lambda values: _microseconds(values, epochs)
     return frozenset(), lambda values: None
+
+
+def _plain_decimals(kind: DecimalType) -> Callable[[pa.Array], bool]:
+    """Return a function that takes texts of Decimals, and returns whether all of them are wire values of this type."""
+    pattern = f"^(?:{decimal_pattern(kind)})$"
+    longest, scale = money_length(kind), kind.scale
+    # Made once, because making a scalar takes as long as comparing a block with it.
+    length, point = pa.scalar(longest, pa.int64()), pa.scalar(b".", pa.large_binary())
+
+    def are_money(texts: pa.Array) -> bool:
+        points = pc.equal(pc.binary_slice(texts.view(point.type), -scale - 1, -scale), point)
+        return not points.false_count and not pc.greater(pc.binary_length(texts), length).true_count
+
+    def are_plain(texts: pa.Array) -> bool:
+        if longest is not None and are_money(texts):
+            return True
+        return not pc.match_substring_regex(texts, pattern).false_count
+
+    return are_plain
 
 
 def _days(values: Column) -> pa.Array:

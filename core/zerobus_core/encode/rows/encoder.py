@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...batch import BadRow, Batch, Chunk, ContentHook
@@ -34,6 +35,20 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 # The errors that the fast path raises for rows that do not fit: its own errors, those of protobuf and orjson
 # (ValueError, TypeError), and errors that a record's own methods raise when its members are read.
 _UNFIT = (NeedsWalkError, UnfitError, *FOREIGN_ERRORS)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The records of consecutive rows, and their size in bytes."""
+
+    first_row: int
+    records: list[bytes]
+    nbytes: int
+
+    def add(self, following: _Run) -> None:
+        """Add the records of the following rows."""
+        self.records += following.records
+        self.nbytes += following.nbytes
 
 
 class RowEncoder(ABC):
@@ -97,49 +112,47 @@ class RowEncoder(ABC):
         if not isinstance(rows, list | TupleRows):
             raise TypeError(f"the rows of a chunk must be a list or TupleRows, not {type(rows).__name__}")
         self._filled.begin(chunk)
-        runs: list[tuple[int, list[bytes]]] = [(chunk.first_row, [])]
+        runs = [_Run(chunk.first_row, [], 0)]
         unfit: list[BadField] = []
-        for row, payload in self._encoded(rows, chunk.first_row):
-            if isinstance(payload, list):
-                runs[-1][1].extend(payload)
+        for encoded in self._encoded(rows, chunk.first_row):
+            if isinstance(encoded, _Run):
+                runs[-1].add(encoded)
                 continue
+            row = encoded.row
             if on_bad_row is not None:
-                on_bad_row(BadRow(row, rows[row - chunk.first_row], tuple(payload.fields)))
+                on_bad_row(BadRow(row, rows[row - chunk.first_row], tuple(encoded.fields)))
             else:
-                unfit += payload.fields
+                unfit += encoded.fields
                 if len(unfit) >= MAX_BAD_FIELDS:
                     break
-            runs.append((row + 1, []))
+            runs.append(_Run(row + 1, [], 0))
         if unfit:
             raise record_error(self._table, unfit)
-        for first_row, records in runs:
-            for batch in split_batches(first_row, records, self._options, as_text=self._as_json):
+        for run in runs:
+            records = run.records
+            for batch in split_batches(run.first_row, records, self._options, nbytes=run.nbytes, as_text=self._as_json):
                 if on_content is not None:
-                    start = batch.first_row - first_row
+                    start = batch.first_row - run.first_row
                     part = records[start : start + batch.rows] if batch.rows < len(records) else records
                     content = RecordsContent(self._without_filled(part, batch.first_row))
                     on_content(batch.first_row, batch.rows, content)
                 yield batch
 
-    def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
-        """Yield pairs of a position and a result.
-
-        A result is either a list of records or a RowProblems. The position of a list of records is the position of the
-        first record's row. The position of a RowProblems is the position of the row that has these problems.
-        """
+    def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[_Run | RowProblems]:
+        """Yield the records of rows that fit, and the problems of each row that does not, in row order."""
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
             row = first_row + start
-            records = self._of_tuples(block, row) if isinstance(block, TupleRows) else self._fast(block, row)
-            if records is not None:
-                yield row, records
+            run = self._of_tuples(block, row) if isinstance(block, TupleRows) else self._fast(block, row)
+            if run is not None:
+                yield run
             else:
                 for number, record in enumerate(block, row):
-                    yield number, self._walked(record, number)
+                    yield self._walked(record, number)
             start += len(block)
 
-    def _of_tuples(self, block: TupleRows, first_row: int) -> list[bytes] | None:
+    def _of_tuples(self, block: TupleRows, first_row: int) -> _Run | None:
         """Return the records of a block of tuples; return None if a row needs the exact walk.
 
         The tuples are converted to dicts only if the tuples themselves cannot be encoded.
@@ -148,9 +161,9 @@ class RowEncoder(ABC):
             records = self._tuple_payloads(block, first_row)
         except _UNFIT:
             records = None
-        return self._fast(list(block), first_row) if records is None else self._within_limit(records)
+        return self._fast(list(block), first_row) if records is None else self._within_limit(records, first_row)
 
-    def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
+    def _fast(self, block: list[Any], first_row: int) -> _Run | None:
         """Return the records of a block; return None if a row needs the exact walk."""
         ways = set(map(is_message, set(map(type, block))))
         if len(ways) > 1:  # the exact walk uses the right rules for each row
@@ -163,16 +176,17 @@ class RowEncoder(ABC):
                 return None
             self._has_other_case = True
             return self._fast(cased, first_row)
-        return self._within_limit(records)
+        return self._within_limit(records, first_row)
 
-    def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """Return ``records``; return None if one of them is too large.
+    def _within_limit(self, records: list[bytes], first_row: int) -> _Run | None:
+        """Return ``records`` as a run; return None if one of them is too large.
 
         Also set the number of rows of the next block: the larger these records are, the fewer rows the next block has.
         """
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
-        return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
+        is_within = size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES
+        return _Run(first_row, records, size) if is_within else None
 
     def _add_field(self, field: Field) -> None:
         """Accept ``field`` in rows, although it is not a column of the table.
@@ -211,7 +225,7 @@ class RowEncoder(ABC):
         """Return the records of a block; return None if the tuples must first be converted to dicts."""
         return None
 
-    def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:
+    def _walked(self, record: Any, row: int) -> _Run | RowProblems:
         _, walk = self._way(is_message(type(record)))
         problems = RowProblems(row)
         try:
@@ -223,11 +237,12 @@ class RowEncoder(ABC):
         except _UNFIT as error:
             problems.add_failure(record, error)
             return problems
-        if len(records[0]) > MAX_RECORD_BYTES:
-            reason = f"too large: {len(records[0])} bytes when encoded"
+        size = len(records[0])
+        if size > MAX_RECORD_BYTES:
+            reason = f"too large: {size} bytes when encoded"
             problems.add(WHOLE_ROW, record, f"at most {MAX_RECORD_BYTES} bytes", reason)
             return problems
-        return records
+        return _Run(row, records, size)
 
     def _way(self, wire_text: bool) -> tuple[RowsConverter, ExactWalk]:
         if wire_text not in self._ways:

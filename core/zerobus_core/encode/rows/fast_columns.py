@@ -15,8 +15,17 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from ...records import members_within
-from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
+from ...records import in_one_list, members_within
+from ...schema.types import (
+    TIMESTAMP_KINDS,
+    ArrayType,
+    DataType,
+    DecimalType,
+    Field,
+    MapType,
+    StructType,
+    is_primitive,
+)
 from ..values.scalars import null_test, scalar_converter
 from .fast_scalars import NULL, FastPath, fast_path
 from .walk import as_list, as_pairs, has_nan, json_key
@@ -69,7 +78,7 @@ class RowsConverter:
         """Return the names and the wire values of the fields whose values have to be converted."""
         members = self._members
         try:
-            flat = list(chain.from_iterable(map(self._values_of, rows)))
+            flat = in_one_list(map(self._values_of, rows))
         except KeyError:
             found = [(member.name, member.changed_values(rows)) for member in members]
             return [(name, values) for name, values in found if values is not None]
@@ -181,7 +190,7 @@ def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
     The numbers in a timestamp column must be converted if ``epoch_unit`` is set and is not microseconds. Rows that are
     protobuf messages contain microseconds already, so their numbers are never converted.
     """
-    is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
+    is_moment = is_primitive(kind, TIMESTAMP_KINDS)
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
 
 
@@ -234,7 +243,7 @@ def _array(kind: ArrayType, nullable: bool, rules: ConversionRules) -> Convert:
 
     def convert(values: Column) -> Column:
         present, same = _present(values, nullable, _LISTS, _as_plain_list)
-        elements = list(chain.from_iterable(present))
+        elements = in_one_list(present)
         converted = convert_elements(elements)
         if same and converted is elements:
             return values
@@ -251,7 +260,7 @@ def _map(kind: MapType, nullable: bool, rules: ConversionRules) -> Convert:
 
     def convert(values: Column) -> Column:
         present, same = _present(values, nullable, _ONLY_DICT, _as_plain_map)
-        keys, items = list(chain.from_iterable(present)), list(chain.from_iterable(map(dict.values, present)))
+        keys, items = in_one_list(present), in_one_list(map(dict.values, present))
         wire_keys, wire_items = convert_keys(keys), convert_values(items)
         if is_decimal and not _DECIMAL.issuperset(map(type, keys)):
             _check_distinct(wire_keys, present)

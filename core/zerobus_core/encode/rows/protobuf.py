@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # For fewer rows than this, importing pyarrow takes longer than the time that it saves.
 _FEW_ROWS = 5_000
-_COLUMNAR_BLOCK_ROWS = 2_000
+_COLUMNAR_BLOCK_ROWS = 2_500
 
 __all__ = ["ProtobufEncoder", "members_of"]
 

@@ -11,7 +11,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ...records import UnfitError, UnfitValue, UnreadableRecord, dumped, members_within
-from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
+from ...schema.types import (
+    REAL_KINDS,
+    ArrayType,
+    DataType,
+    DecimalType,
+    Field,
+    Kind,
+    MapType,
+    PrimitiveType,
+    StructType,
+    is_primitive,
+)
 from ..problems import MISSING, WHOLE_ROW, RowProblems, shown_name
 from ..values.json_input import parsed_json
 from ..values.scalars import null_test, scalar_converter
@@ -279,7 +290,7 @@ def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool
 
 def has_nan(kind: DataType) -> bool:
     """Return whether the type is FLOAT or DOUBLE, which can store NaN. In all other types, NaN stands for NULL."""
-    return isinstance(kind, PrimitiveType) and kind.kind in {Kind.FLOAT, Kind.DOUBLE}
+    return is_primitive(kind, REAL_KINDS)
 
 
 def json_key(key: Any) -> str:

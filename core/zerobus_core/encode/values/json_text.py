@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date, datetime, time
+from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -18,7 +18,7 @@ import orjson
 from ...records import GivenText, UnfitError, UnfitValue, dumped, members_of
 from .json_input import JsonNumber, plain_number
 from .missing import is_null
-from .moments import numpy_time_text, plain_datetime
+from .moments import moment_text, numpy_time_text
 
 __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
@@ -153,15 +153,6 @@ def _numpy_value(value: Any) -> Any:
     raise UnfitError(f"cannot be written as JSON: {_without_form(value)}")
 
 
-def _moment_text(value: date | time) -> str:
-    """Return ISO 8601 text for a date or time that orjson does not write itself, such as an instance of a subclass."""
-    if isinstance(value, datetime):
-        return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
-    if isinstance(value, date):
-        return date(value.year, value.month, value.day).isoformat()
-    return value.isoformat()
-
-
 def _number(value: Decimal) -> Any:
     if isinstance(value, JsonNumber) and isinstance(double := plain_number(value), float):
         return double  # orjson writes it with its exponent
@@ -176,7 +167,7 @@ def _default(value: Any) -> Any:
     if is_null(value, nan_is_null=False):
         return None
     if isinstance(value, date | time):
-        return _moment_text(value)
+        return moment_text(value)  # orjson does not write instances of subclasses
     if isinstance(value, UUID):
         return str(value)
     numpy = sys.modules.get("numpy")  # a NumPy value exists only if NumPy was imported

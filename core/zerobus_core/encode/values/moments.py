@@ -1,11 +1,11 @@
-"""Converts instances of subclasses of datetime to plain datetimes, and NumPy's times to text."""
+"""Writes dates and times as text, and converts instances of subclasses of datetime to plain datetimes."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 
-__all__ = ["numpy_time_text", "plain_datetime"]
+__all__ = ["moment_text", "numpy_time_text", "plain_datetime"]
 
 _MICROSECOND_DIGITS = 6
 
@@ -27,6 +27,15 @@ def plain_datetime(value: datetime) -> datetime:
         tzinfo=value.tzinfo,
         fold=value.fold,
     )
+
+
+def moment_text(value: date | time) -> str:
+    """Return a date, datetime or time as ISO 8601 text, with the nanoseconds that a subclass of datetime can store."""
+    if isinstance(value, datetime):
+        return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
+    if isinstance(value, date):
+        return date(value.year, value.month, value.day).isoformat()
+    return value.isoformat()
 
 
 def numpy_time_text(value: Any) -> str:

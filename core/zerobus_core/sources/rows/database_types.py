@@ -31,7 +31,17 @@ import orjson
 from ...encode.values.json_input import parsed_json
 from ...encode.values.json_text import json_text
 from ...records import TupleRows, UnfitError, UnfitValue
-from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StringType, StructType
+from ...schema.types import (
+    INTEGER_KINDS,
+    ArrayType,
+    DataType,
+    Kind,
+    MapType,
+    PrimitiveType,
+    StringType,
+    StructType,
+    is_primitive,
+)
 
 if TYPE_CHECKING:
     from ...schema import TableSchema
@@ -51,7 +61,6 @@ _ARRAYS = {
 _MYSQL_TINY, _MYSQL_BIT, _MYSQL_JSON = 1, 16, 245
 _DUCKDB_FORMS = {"JSON": "json", "INTERVAL": "interval", "TIMESTAMP_NS": "nanoseconds", "TIME_NS": "nanoseconds"}
 _VARIANT = PrimitiveType(Kind.VARIANT)
-_WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +223,7 @@ def _converter(column: DatabaseColumn, kind: DataType) -> Convert | None:
         return _cut_off
     if column.form == "boolean" and kind == PrimitiveType(Kind.BOOLEAN):
         return _boolean
-    is_whole = isinstance(kind, PrimitiveType) and kind.kind in _WHOLE
+    is_whole = is_primitive(kind, INTEGER_KINDS)
     return _bits if column.form in {"boolean", "bits"} and is_whole else None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from itertools import chain
 from typing import Any
 
 from ...batch import Chunk
 from ...encode.problems import FOREIGN_ERRORS
+from ...records import in_one_list
 from ..protocol.chunking import MAX_CHUNK_BYTES
 
 __all__ = ["SAMPLED_EVERY", "chunks_of", "flat_size_of", "size_of"]
@@ -70,9 +70,9 @@ def flat_size_of(rows: Sequence[Any]) -> int | None:
     sample = rows[::SAMPLED_EVERY]
     kinds = set(map(type, sample))
     if kinds == {dict}:
-        values: list[Any] = list(chain.from_iterable(map(dict.values, sample)))
+        values = in_one_list(map(dict.values, sample))
     elif kinds == {tuple}:
-        values = list(chain.from_iterable(sample))
+        values = in_one_list(sample)
     else:
         return None
     if not _FLAT.issuperset(map(type, values)):

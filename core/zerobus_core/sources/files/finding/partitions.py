@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ....schema.types import Kind, PrimitiveType, StringType
+from ....schema.types import INTEGER_KINDS, Kind, PrimitiveType, StringType, is_primitive
 
 if TYPE_CHECKING:
     from ....schema import TableSchema
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PartitionType", "partition_types"]
 
-_WHOLE = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -65,9 +64,9 @@ def _type_for(kind: DataType | None, texts: set[str]) -> PartitionType:
     if isinstance(kind, StringType):
         return _TEXT
     wanted = _CANONICAL
-    if isinstance(kind, PrimitiveType) and kind.kind is Kind.DATE:
+    if kind == PrimitiveType(Kind.DATE):
         wanted = _DATE
-    elif isinstance(kind, PrimitiveType) and kind.kind in _WHOLE:
+    elif is_primitive(kind, INTEGER_KINDS):
         wanted = _NUMBER
     # A value that the column cannot hold stays text, so that the error shows it as it is written.
     return wanted if wanted.takes_all(texts) else _TEXT

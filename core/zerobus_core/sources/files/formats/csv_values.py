@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schema.types import DataType, DecimalType, Kind, PrimitiveType
+from ....schema.types import INTEGER_KINDS, REAL_KINDS, DataType, DecimalType, Kind, PrimitiveType
 
 if TYPE_CHECKING:
     from ....file_formats import CsvFormat
@@ -25,7 +25,7 @@ __all__ = ["CellReader", "cell_readers"]
 CellReader: TypeAlias = Callable[[pa.Array], tuple[pa.Array, pa.Array, str]]
 """Takes a column's cells; returns the rewritten cells, a mask of the unreadable cells, and why these are unreadable."""
 
-_NUMBERS = (Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.FLOAT, Kind.DOUBLE)
+_NUMBERS = INTEGER_KINDS | REAL_KINDS
 _UNREADABLE = "\0"
 # Words for a missing value, infinity or NaN, which are valid whatever characters a number is written with.
 _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"

@@ -7,7 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from ....schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
+from ....schema.types import (
+    INTEGER_KINDS,
+    REAL_KINDS,
+    ArrayType,
+    DataType,
+    DecimalType,
+    Field,
+    Kind,
+    MapType,
+    PrimitiveType,
+    StructType,
+    is_primitive,
+)
 
 __all__ = [
     "EXACT_DECODER",
@@ -19,8 +31,6 @@ __all__ = [
     "settler",
 ]
 
-_EXACT_KINDS = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
-_REALS = {Kind.FLOAT, Kind.DOUBLE}
 _INT64_BITS = 63
 # A number with a larger exponent has more than this many digits when it is written out; no column accepts it.
 _MAX_EXPONENT = 1_000
@@ -39,17 +49,17 @@ def _unchanged(row: Any) -> Any:
 
 def is_real(kind: DataType) -> bool:
     """Return whether the type is FLOAT or DOUBLE."""
-    return isinstance(kind, PrimitiveType) and kind.kind in _REALS
+    return is_primitive(kind, REAL_KINDS)
 
 
 def is_variant(kind: DataType) -> bool:
     """Return whether the type is VARIANT."""
-    return isinstance(kind, PrimitiveType) and kind.kind is Kind.VARIANT
+    return kind == PrimitiveType(Kind.VARIANT)
 
 
 def is_exact(kind: DataType) -> bool:
     """Return whether the type is DECIMAL or a type of whole numbers, which need exact numbers."""
-    return isinstance(kind, DecimalType) or (isinstance(kind, PrimitiveType) and kind.kind in _EXACT_KINDS)
+    return isinstance(kind, DecimalType) or is_primitive(kind, INTEGER_KINDS)
 
 
 class KeyTwiceError(ValueError):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ....bad_rows import MARKER, row_of_letter
+from ....bad_rows import LETTER_KEY, row_of_letter
 from ....encode.values.json_text import may_have_key_twice
 from ....records import UnreadableRecord
 from .exact_json import EXACT_DECODER, KeyTwiceError, UnfitNumberError, settler
@@ -70,7 +70,7 @@ class JsonValues:
         try:
             value = orjson.loads(line)
             if not may_have_key_twice(line, value):
-                if isinstance(value, dict) and MARKER in value:
+                if isinstance(value, dict) and LETTER_KEY in value:
                     return row_of_letter(line)
                 return self._exact_row(line) if self._is_rounded(line, value) else value
         except (orjson.JSONDecodeError, RecursionError):
@@ -90,7 +90,7 @@ class JsonValues:
             return list(map(self.row, lines))
 
     def _is_settled(self, line: bytes, value: Any) -> bool:
-        is_plain = type(value) is dict and MARKER not in value
+        is_plain = type(value) is dict and LETTER_KEY not in value
         return is_plain and not may_have_key_twice(line, value) and not self._is_rounded(line, value)
 
     def _are_some_rounded(self, lines: Sequence[bytes], values: Sequence[dict[str, Any]], names: set[str]) -> bool:
@@ -116,7 +116,7 @@ class JsonValues:
         kind: type[UnreadableLine]
         try:
             value = EXACT_DECODER.decode(line.decode(errors="surrogatepass"))
-            return row_of_letter(line) if isinstance(value, dict) and MARKER in value else self._settle(value)
+            return row_of_letter(line) if isinstance(value, dict) and LETTER_KEY in value else self._settle(value)
         except KeyTwiceError:
             kind, why = LineWithKeyTwice, ""
         except json.JSONDecodeError as error:
@@ -139,4 +139,4 @@ def _names_of_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> se
         return None
     names: set[str] = set().union(*values)
     # A line cannot have fewer keys than its value, so if the sums are equal, the numbers are equal in every line.
-    return None if MARKER in names or may_have_key_twice(b"".join(lines), values) else names
+    return None if LETTER_KEY in names or may_have_key_twice(b"".join(lines), values) else names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from ....bad_rows import MARKER, letter_text, row_of_letter
+from ....bad_rows import LETTER_KEY, letter_text, row_of_letter
 from ...libraries.pandas_index import range_column
 from ...protocol.chunking import clip
 from .int96 import Int96, has_int96, opened
@@ -94,7 +94,7 @@ class DeadLetterFormat(ParquetFormat):
                 start, batch = next(pieces)
             except StopIteration as end:
                 return int(end.value)
-            versions, records = batch.column(MARKER).to_pylist(), batch.column("record").to_pylist()
+            versions, records = batch.column(LETTER_KEY).to_pylist(), batch.column("record").to_pylist()
             yield start, [row_of_letter(letter_text(*each)) for each in zip(versions, records, strict=True)]
 
 
@@ -102,6 +102,6 @@ def holds_dead_letters(file: FoundFile) -> bool:
     """Return whether a Parquet file is a dead-letter file; False if opening it raises an OSError or a ValueError."""
     try:
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
-            return MARKER in parquet.schema_arrow.names
+            return LETTER_KEY in parquet.schema_arrow.names
     except (OSError, ValueError):
         return False  # the error is raised again when the file is read
