@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 __all__ = [
     "INTEGER_KINDS",
@@ -136,6 +136,6 @@ class StructType:
 DataType: TypeAlias = PrimitiveType | StringType | DecimalType | ArrayType | MapType | StructType
 
 
-def is_primitive(kind: DataType | None, kinds: Container[Kind]) -> bool:
+def is_primitive(kind: DataType | None, kinds: Container[Kind]) -> TypeGuard[PrimitiveType]:
     """Return whether ``kind`` is a PrimitiveType of one of these kinds."""
     return isinstance(kind, PrimitiveType) and kind.kind in kinds
