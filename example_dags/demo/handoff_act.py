@@ -28,7 +28,7 @@ def hand_over_new_files(story: Story, home: Path, server: LocalZerobusProcess, f
     """Run the handoff four times: with two new files, with none, with three until it is killed, and its retry."""
     story.section(
         "A handoff in plain Python: files arrive, and each run delivers what is new",
-        "no file is missed and none is delivered again, although a run is killed in the middle.",
+        "no file is missed, no later run sends a delivered file again, and a run that was killed sends only the rest.",
     )
     path = server.create_table(source.flights_sql(_TABLE)).path
     act = _Act(home / "handoff", server)

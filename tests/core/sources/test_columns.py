@@ -111,6 +111,19 @@ def test_the_fingerprint_is_of_the_content_and_not_of_its_chunks() -> None:
         assert source_of(other, FIVES).fingerprint != plain
 
 
+@pytest.mark.skipif(not hasattr(pa, "uuid"), reason="this pyarrow has no UUID type")
+@pytest.mark.parametrize("kind", ["STRUCT", "ARRAY"])
+def test_a_table_with_an_extension_type_inside_a_column_has_a_fingerprint(kind: str) -> None:
+    ids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes([n]) * 16 for n in range(3)], pa.binary(16)))
+    column = pa.StructArray.from_arrays([ids], ["id"]) if kind == "STRUCT" else pa.ListArray.from_arrays([0, 1, 3], ids)
+    table = pa.table({"c": column})
+    known = source_of(table, FIVES).fingerprint
+    assert known is not None
+    assert (
+        known == source_of(pa.table({"c": column}), FIVES).fingerprint != source_of(table.slice(1), FIVES).fingerprint
+    )
+
+
 def test_equal_frames_have_equal_fingerprints_and_a_version_is_part_of_them() -> None:
     assert source_of(TABLE.to_pandas(), FIVES).fingerprint == source_of(TABLE.to_pandas(), FIVES).fingerprint
     vouched = IngestOptions(source_version="v1")

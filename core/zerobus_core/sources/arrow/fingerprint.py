@@ -46,7 +46,7 @@ def content_fingerprint(table: pa.Table) -> str | None:
 
     file = _HashingFile()
     # The IPC writer cuts buffers to the slice, so data outside the slice do not change the hash.
-    schema = without_dictionaries(table.schema.empty_table()).schema.remove_metadata()
+    schema = without_dictionaries(table.slice(0, 0)).schema.remove_metadata()
     try:
         with pa.ipc.new_stream(file, schema) as stream:
             for first in range(0, table.num_rows, _BLOCK_ROWS):
