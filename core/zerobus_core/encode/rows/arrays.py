@@ -25,7 +25,7 @@ from ...schema.types import TIMESTAMP_KINDS, ArrayType, DataType, DecimalType, K
 from ..problems import FOREIGN_ERRORS
 from ..values.arrow_types import plain_type
 from ..values.times import MICROSECOND_RANGE
-from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts, types_of_columns, values_getter
+from .fast_columns import NeedsWalkError, as_dicts, column_converter, types_of_columns, values_getter
 from .fast_scalars import NULL, decimal_pattern, money_length
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC
 
 
 class RowArrays:
-    """Converts rows (dicts, or anything that ``members_of`` takes) to Arrow record batches of wire values."""
+    """Converts rows, which are dicts or TupleRows, to Arrow record batches of wire values."""
 
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._fields = tuple(fields)
@@ -55,17 +55,16 @@ class RowArrays:
         self._values_of = values_getter([field.name for field in fields])
         self._places: tuple[tuple[str, ...], list[int | None]] | None = None
         """The column names of the last TupleRows, and the index of each field in these names (None if missing)."""
-        self._as_dicts = rows_as_dicts(self._names)
         self.schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in fields])
         rules = replace(rules, refuse_unknown=True)
         self._members = [_ArrayColumn(field, rules) for field in fields]
 
-    def record_batch(self, records: Column | TupleRows) -> pa.RecordBatch:
-        """Return a batch with one row per record.
+    def record_batch(self, rows: Column | TupleRows) -> pa.RecordBatch:
+        """Return a batch of ``rows``.
 
-        Raises NeedsWalkError, UnfitError or one of ``FOREIGN_ERRORS`` if a record does not fit or needs the exact walk.
+        Raises NeedsWalkError, UnfitError or one of ``FOREIGN_ERRORS`` if a row does not fit or needs the exact walk.
         """
-        columns = self._of_tuples(records) if isinstance(records, TupleRows) else self._of_dicts(records)
+        columns = self._of_tuples(rows) if isinstance(rows, TupleRows) else self._of_dicts(rows)
         try:
             arrays = [member.array(*column) for member, column in zip(self._members, columns, strict=True)]
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # too large a number, or invalid Unicode
@@ -81,17 +80,19 @@ class RowArrays:
         arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def quick_batch(self, records: Column) -> pa.RecordBatch | None:
-        """Return the result of ``record_batch``; return None if the records need the exact walk."""
-        if any(map(is_message, set(map(type, records)))):  # protobuf messages hold DECIMAL and VARIANT as text
-            return None
+    def quick_batch(self, records: Column | TupleRows) -> pa.RecordBatch | None:
+        """Return a batch with one row per record; return None if the records need the exact walk."""
         try:
-            return self.record_batch(records)
+            if isinstance(records, TupleRows):
+                return self.record_batch(records)
+            types = set(map(type, records))
+            if any(map(is_message, types)):  # protobuf messages hold DECIMAL and VARIANT as text
+                return None
+            return self.record_batch(as_dicts(records, types, self._names))
         except (NeedsWalkError, UnfitError, *FOREIGN_ERRORS):
             return None
 
-    def _of_dicts(self, records: Column) -> list[TypedColumn]:
-        rows = self._as_dicts(records)
+    def _of_dicts(self, rows: Column) -> list[TypedColumn]:
         try:
             flat = in_one_list(map(self._values_of, rows))
         except KeyError:

@@ -48,7 +48,7 @@ class ColumnarRecords:
         self._arrays = RowArrays(fields, rules)
         self._handler = handler
 
-    def records(self, rows: list[Any] | TupleRows) -> list[bytes]:
+    def records(self, rows: list[dict[str, Any]] | TupleRows) -> list[bytes]:
         """Return a message for each row; raise the errors that ``RowArrays.record_batch`` raises."""
         records: list[bytes] = self._handler.record_batch_to_array(self._arrays.record_batch(rows)).to_pylist()
         return records

@@ -14,7 +14,7 @@ from ..batching import split_batches
 from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
 from ..values.rules import ConversionRules
-from .fast_columns import NeedsWalkError, RowsConverter
+from .fast_columns import NeedsWalkError, RowsConverter, as_dicts
 from .walk import ExactWalk
 
 if TYPE_CHECKING:
@@ -143,14 +143,19 @@ class RowEncoder(ABC):
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
-            row = first_row + start
-            run = self._of_tuples(block, row) if isinstance(block, TupleRows) else self._fast(block, row)
-            if run is not None:
-                yield run
-            else:
-                for number, record in enumerate(block, row):
-                    yield self._walked(record, number)
+            yield from self._encoded_block(block, first_row + start)
             start += len(block)
+
+    def _encoded_block(self, block: list[Any] | TupleRows, first_row: int) -> Iterator[_Run | RowProblems]:
+        run = self._of_tuples(block, first_row) if isinstance(block, TupleRows) else self._fast(block, first_row)
+        if run is not None:
+            yield run
+        elif len(block) > _BLOCK_ROWS:  # the exact walk is slow, so only the part that needs it is walked
+            for start in range(0, len(block), _BLOCK_ROWS):
+                yield from self._encoded_block(block[start : start + _BLOCK_ROWS], first_row + start)
+        else:
+            for row, record in enumerate(block, first_row):
+                yield self._walked(record, row)
 
     def _of_tuples(self, block: TupleRows, first_row: int) -> _Run | None:
         """Return the records of a block of tuples; return None if a row needs the exact walk.
@@ -165,12 +170,14 @@ class RowEncoder(ABC):
 
     def _fast(self, block: list[Any], first_row: int) -> _Run | None:
         """Return the records of a block; return None if a row needs the exact walk."""
-        ways = set(map(is_message, set(map(type, block))))
+        types = set(map(type, block))
+        ways = set(map(is_message, types))
         if len(ways) > 1:  # the exact walk uses the right rules for each row
             return None
         try:
             named = self._cased(block) if self._has_other_case else block
-            records = self._fast_payloads(named, first_row, wire_text=ways.pop())
+            rows = as_dicts(named, types, self._names_of_table)
+            records = self._fast_payloads(rows, first_row, wire_text=ways.pop())
         except _UNFIT:
             if self._has_other_case or (cased := self._cased(block)) is block:
                 return None
@@ -210,14 +217,14 @@ class RowEncoder(ABC):
         except UnfitError:
             return block  # the exact walk reports the row
 
-    def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
-        """Return the records of a block; raise one of the errors in ``_UNFIT`` if a row needs the exact walk.
+    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> list[bytes]:
+        """Return the records of rows; raise one of the errors in ``_UNFIT`` if a row needs the exact walk.
 
-        ``wire_text`` is True if the rows are protobuf messages, in which decimals are text. A block never mixes
+        ``wire_text`` is True if the rows were protobuf messages, in which decimals are text. A block never mixes
         messages with other rows.
         """
         convert, _ = self._way(wire_text)
-        converted = convert(block)
+        converted = convert(rows)
         self._are_in_order = convert.are_in_order
         return self._payloads(converted, first_row)
 

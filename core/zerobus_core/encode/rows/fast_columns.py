@@ -33,7 +33,7 @@ from .walk import as_list, as_pairs, has_nan, json_key
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules
 
-__all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts", "types_of_columns", "values_getter"]
+__all__ = ["NeedsWalkError", "RowsConverter", "as_dicts", "column_converter", "types_of_columns", "values_getter"]
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
@@ -45,24 +45,22 @@ class NeedsWalkError(Exception):
 
 
 class RowsConverter:
-    """Converts records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
+    """Converts rows, which are dicts, to dicts of wire values."""
 
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._members = [_FieldConverter(field, rules) for field in fields]
         self._values_of = values_getter([field.name for field in fields])
         self._in_order = [field.name for field in fields]
         self._names = frozenset(self._in_order)
-        self._as_dicts = rows_as_dicts(self._names)
         self._refuse_unknown = rules.refuse_unknown
         self.are_in_order = False
         """Whether each row of the last call had all fields, in order; False if unknown fields are not refused."""
 
-    def __call__(self, records: Column) -> Column:
-        """Convert the records; return the very same list if nothing changed.
+    def __call__(self, rows: Column) -> Column:
+        """Convert the rows; return the very same list if nothing changed.
 
-        If a record needs the exact walk, raises NeedsWalkError or the error of a converter, such as UnfitError.
+        If a row needs the exact walk, raises NeedsWalkError or the error of a converter, such as UnfitError.
         """
-        rows = self._as_dicts(records)
         changed = self._changed(rows)
         if self._refuse_unknown:
             self._check_keys(rows)
@@ -119,8 +117,14 @@ def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
     return [set(types[at::width]) for at in range(width)]
 
 
-def rows_as_dicts(names: frozenset[str]) -> Convert:
-    """Return a function that converts records to dicts, and returns the very same list if all are dicts already."""
+def as_dicts(records: Column, types: Collection[type], names: set[str] | frozenset[str]) -> Column:
+    """Convert records to dicts; return the very same list if ``types``, the set of their types, is only ``dict``.
+
+    A name that differs only in case from a name in ``names`` is spelled as in ``names``. Raises NeedsWalkError if an
+    object is not a record.
+    """
+    if _ONLY_DICT.issuperset(types):
+        return records
 
     def as_dict(record: Any) -> dict[str, Any]:
         members = members_within(record, names)
@@ -128,7 +132,7 @@ def rows_as_dicts(names: frozenset[str]) -> Convert:
             raise NeedsWalkError
         return dict(members)
 
-    return lambda records: records if _ONLY_DICT.issuperset(map(type, records)) else list(map(as_dict, records))
+    return list(map(as_dict, records))
 
 
 def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
@@ -286,6 +290,7 @@ def _check_distinct(wire_keys: Column, maps: Column) -> None:
 
 def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert:
     convert_rows = RowsConverter(kind.fields, rules)
+    names = frozenset(field.name for field in kind.fields)
 
     def convert(values: Column) -> Column:
         present = [value for value in values if value is not None]
@@ -293,7 +298,7 @@ def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert
             raise NeedsWalkError
         if not present:
             return values
-        converted = convert_rows(present)
+        converted = convert_rows(as_dicts(present, set(map(type, present)), names))
         return values if converted is present else _refilled(values, converted)
 
     return convert

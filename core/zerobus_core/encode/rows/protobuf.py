@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # For fewer rows than this, importing pyarrow takes longer than the time that it saves.
 _FEW_ROWS = 5_000
-_COLUMNAR_BLOCK_ROWS = 2_500
+_COLUMNAR_BLOCK_ROWS = 5_000
 
 __all__ = ["ProtobufEncoder", "members_of"]
 
@@ -67,12 +67,12 @@ class ProtobufEncoder(RowEncoder):
         """Always ``protobuf``: the payloads are lists of bytes."""
         return "protobuf"
 
-    def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
+    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> list[bytes]:
         if self._rows_until_columnar is not None:
-            self._count_towards_columnar(len(block))
+            self._count_towards_columnar(len(rows))
         if self._columnar is None or wire_text:
-            return super()._fast_payloads(block, first_row, wire_text=wire_text)
-        return self._with_filled(self._columnar.records(block), first_row)
+            return super()._fast_payloads(rows, first_row, wire_text=wire_text)
+        return self._with_filled(self._columnar.records(rows), first_row)
 
     def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
         if self._columnar is None:
