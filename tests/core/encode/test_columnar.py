@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from tests.core import faker
 from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
-from zerobus_core.batch import Chunk
+from zerobus_core.batch import BadRow, Chunk
+from zerobus_core.encode import encoder_for
 from zerobus_core.encode.filled import FilledColumns
 from zerobus_core.encode.rows.arrays import RowArrays
 from zerobus_core.encode.rows.columnar import columnar_records
@@ -85,8 +87,10 @@ def test_a_block_without_any_struct_needs_no_exact_walk(kind: str, values: list[
 def test_few_rows_do_not_load_pyarrow(rows: int, is_loaded: bool) -> None:
     code = f"""
 import sys
+from collections.abc import Iterator, Mapping
 from zerobus_core import IngestOptions, TableSchema
-from zerobus_core.batch import Chunk
+from zerobus_core.batch import BadRow, Chunk
+from zerobus_core.encode import encoder_for
 from zerobus_core.encode import encoder_for
 schema = TableSchema.from_sql("CREATE TABLE main.default.t (id BIGINT NOT NULL)")
 encoder = encoder_for(schema, IngestOptions(), is_arrow=False)
@@ -94,3 +98,34 @@ assert sum(batch.rows for batch in encoder.encode(Chunk(0, [{{"id": i}} for i in
 assert ("pyarrow" in sys.modules) is {is_loaded}
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+class ReadCounted(Mapping[str, Any]):
+    """A row that counts how often its names are read."""
+
+    def __init__(self, number: int | str) -> None:
+        self._members = {"id": number}
+        self.reads = 0
+
+    def __getitem__(self, name: str) -> Any:
+        return self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self.reads += 1
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+def test_a_bad_row_sends_only_the_rows_around_it_through_the_exact_walk() -> None:
+    schema = TableSchema.from_sql("CREATE TABLE main.default.t (id BIGINT NOT NULL)")
+    encoder = encoder_for(schema, IngestOptions(), is_arrow=False)
+    rows = [ReadCounted("bad" if number == 3_000 else number) for number in range(5_000)]
+    bad: list[BadRow] = []
+    assert sum(batch.rows for batch in encoder.encode(Chunk(0, rows), on_bad_row=bad.append)) == 4_999
+    assert [each.row for each in bad] == [3_000]
+    most = max(row.reads for row in rows)
+    walked = [number for number, row in enumerate(rows) if row.reads == most]
+    assert len(walked) == 500
+    assert 3_000 in walked
