@@ -13,7 +13,9 @@ from zerobus_core.encode.rows.json import json_records
 
 MARK = orjson.dumps([{}, 7_263_548_190, {}])[2:-2].decode()
 
-texts = st.text() | st.sampled_from([MARK, f"}}{MARK[1:-1]}{{", "},{", "\n", '"', "\\"])
+NUMBER = 7_263_548_190
+
+texts = st.text() | st.sampled_from([MARK, f"}}{MARK[1:-1]}{{", MARK[1:-1], "},{", "\n", '"', "\\"])
 values = st.recursive(
     st.none() | st.integers(-(2**63), 2**63 - 1) | st.booleans() | texts,
     lambda inner: st.lists(st.dictionaries(texts, inner, max_size=2)) | st.dictionaries(texts, inner, max_size=2),
@@ -26,7 +28,13 @@ def test_each_row_has_the_text_of_a_call_for_it_alone(rows: list[dict[str, Any]]
     assert json_records(rows) == [orjson.dumps(row) for row in rows]
 
 
-@pytest.mark.parametrize("text", [MARK, f"a{MARK}b", "7263548190", "},7263548190,{"])
+@pytest.mark.parametrize("text", [MARK, f"a{MARK}b", "7263548190", "},7263548190,{", ",7263548190,"])
 def test_text_that_looks_like_the_border_of_two_rows_stays_in_its_row(text: str) -> None:
     rows: list[dict[str, Any]] = [{"a": text}, {}, {"a": [{"b": text}, {"b": 1}]}]
     assert json_records(rows) == [orjson.dumps(row) for row in rows]
+
+
+def test_a_number_that_looks_like_the_border_of_two_rows_stays_in_its_row() -> None:
+    rows: list[dict[str, Any]] = [{"a": [1, NUMBER, 2], "b": NUMBER}, {"a": [NUMBER]}, {"b": NUMBER}]
+    assert json_records(rows) == [orjson.dumps(row) for row in rows]
+    assert json_records([]) == []

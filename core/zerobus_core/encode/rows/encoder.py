@@ -75,8 +75,6 @@ class RowEncoder(ABC):
         self._most_block_rows = _BLOCK_ROWS
         self._is_digested = False
         """Whether equal rows must become equal records, whatever the order of the keys in their dicts."""
-        self._are_in_order = False
-        """Whether each dict given to ``_payloads`` has every column, in the table's order."""
 
     @property
     def block_rows(self) -> int:
@@ -224,9 +222,7 @@ class RowEncoder(ABC):
         messages with other rows.
         """
         convert, _ = self._way(wire_text)
-        converted = convert(rows)
-        self._are_in_order = convert.are_in_order
-        return self._payloads(converted, first_row)
+        return self._payloads(convert(rows), first_row)
 
     def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
         """Return the records of a block; return None if the tuples must first be converted to dicts."""
@@ -239,7 +235,6 @@ class RowEncoder(ABC):
             members = walk.row(record, problems)
             if problems.fields:
                 return problems
-            self._are_in_order = False
             records = self._payloads([members], row)
         except _UNFIT as error:
             problems.add_failure(record, error)

@@ -50,20 +50,25 @@ class RowsConverter:
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._members = [_FieldConverter(field, rules) for field in fields]
         self._values_of = values_getter([field.name for field in fields])
-        self._in_order = [field.name for field in fields]
-        self._names = frozenset(self._in_order)
+        self._names = frozenset(field.name for field in fields)
         self._refuse_unknown = rules.refuse_unknown
-        self.are_in_order = False
-        """Whether each row of the last call had all fields, in order; False if unknown fields are not refused."""
 
     def __call__(self, rows: Column) -> Column:
         """Convert the rows; return the very same list if nothing changed.
 
         If a row needs the exact walk, raises NeedsWalkError or the error of a converter, such as UnfitError.
         """
-        changed = self._changed(rows)
-        if self._refuse_unknown:
-            self._check_keys(rows)
+        try:
+            flat = in_one_list(map(self._values_of, rows))
+        except KeyError:
+            changed = self._changed_in_short(rows)
+            are_known = not self._refuse_unknown or self._names.issuperset(chain.from_iterable(rows))
+        else:
+            changed = self._changed_in(flat)
+            # Each row has all fields, so a row that has no more keys than that has no unknown field.
+            are_known = not self._refuse_unknown or sum(map(len, rows)) == len(flat)
+        if not are_known:
+            raise NeedsWalkError
         if not changed:
             return rows
         out = list(map(dict.copy, rows))
@@ -72,27 +77,23 @@ class RowsConverter:
                 row[name] = value
         return out
 
-    def _changed(self, rows: Column) -> list[tuple[str, Column]]:
-        """Return the names and the wire values of the fields whose values have to be converted."""
+    def _changed_in_short(self, rows: Column) -> list[tuple[str, Column]]:
+        """Do the same as ``_changed_in`` for rows of which some lack a field."""
+        found = [(member.name, member.changed_values(rows)) for member in self._members]
+        return [(name, values) for name, values in found if values is not None]
+
+    def _changed_in(self, flat: Column) -> list[tuple[str, Column]]:
+        """Return the names and the wire values of the fields whose values have to be converted.
+
+        ``flat`` holds the values of all fields, row after row.
+        """
         members = self._members
-        try:
-            flat = in_one_list(map(self._values_of, rows))
-        except KeyError:
-            found = [(member.name, member.changed_values(rows)) for member in members]
-            return [(name, values) for name, values in found if values is not None]
         width = len(members)
         return [
             (member.name, values)
             for at, (member, types) in enumerate(zip(members, types_of_columns(flat, width), strict=True))
             if not member.is_plain(types) and (values := member.changed(flat[at::width])) is not None
         ]
-
-    def _check_keys(self, rows: Column) -> None:
-        # No row has a key twice, so the joined keys are the repeated names only if each row has all names, in order.
-        keys = [*chain.from_iterable(rows)]
-        self.are_in_order = keys == self._in_order * len(rows)
-        if not self.are_in_order and not self._names.issuperset(keys):
-            raise NeedsWalkError
 
 
 def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
