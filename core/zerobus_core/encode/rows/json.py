@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonEncoder", "json_records"]
 
-# Written between the rows of a block, to split the text there. If a row has this number in an array or a text, the split
-# gives more records than rows, which is noticed.
+# Written between the rows of a block, to split the text there. If a row has this number in an array or a text, there
+# are more parts than rows, which is noticed.
 _MARK = 7_263_548_190
 
 
