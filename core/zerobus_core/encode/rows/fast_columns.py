@@ -78,7 +78,7 @@ class RowsConverter:
         return out
 
     def _changed_in_short(self, rows: Column) -> list[tuple[str, Column]]:
-        """Do the same as ``_changed_in`` for rows of which some lack a field."""
+        """Return the same as ``_changed_in``, for rows of which at least one lacks a field."""
         found = [(member.name, member.changed_values(rows)) for member in self._members]
         return [(name, values) for name, values in found if values is not None]
 
