@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from zerobus_core.encode.rows.json import json_records
 
-MARK = orjson.dumps([{}, 7_263_548_190, {}])[2:-2].decode()
+MARK = orjson.dumps([{}, 72_635_481, {}])[2:-2].decode()
 
-NUMBER = 7_263_548_190
+NUMBER = 72_635_481
 
 texts = st.text() | st.sampled_from([MARK, f"}}{MARK[1:-1]}{{", MARK[1:-1], "},{", "\n", '"', "\\"])
 values = st.recursive(
@@ -28,7 +28,7 @@ def test_each_row_has_the_text_of_a_call_for_it_alone(rows: list[dict[str, Any]]
     assert json_records(rows) == [orjson.dumps(row) for row in rows]
 
 
-@pytest.mark.parametrize("text", [MARK, f"a{MARK}b", "7263548190", "},7263548190,{", ",7263548190,"])
+@pytest.mark.parametrize("text", [MARK, f"a{MARK}b", "72635481", "},72635481,{", ",72635481,"])
 def test_text_that_looks_like_the_border_of_two_rows_stays_in_its_row(text: str) -> None:
     rows: list[dict[str, Any]] = [{"a": text}, {}, {"a": [{"b": text}, {"b": 1}]}]
     assert json_records(rows) == [orjson.dumps(row) for row in rows]

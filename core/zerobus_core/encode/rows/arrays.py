@@ -9,7 +9,7 @@ array is only built from values whose types were checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +26,7 @@ from ..problems import FOREIGN_ERRORS
 from ..values.arrow_types import plain_type
 from ..values.times import MICROSECOND_RANGE
 from .fast_columns import NeedsWalkError, as_dicts, column_converter, types_of_columns, values_getter
-from .fast_scalars import NULL, decimal_pattern, money_length
+from .fast_scalars import NULL, Column, Types, decimal_pattern, money_length
 
 if TYPE_CHECKING:
     from ...schema.types import Field
@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RowArrays"]
 
-Column = list[Any]
-TypedColumn = tuple[Column, Collection[type]]
+TypedColumn = tuple[Column, Types]
 """The values of a column, and the set of their types."""
 DirectArray = Callable[[Column], pa.Array | None]
 """Returns the array of a column's values, or None if each value has to be checked."""
 Reshape = Callable[[Any], Any]
 
-_ONLY_NULL: Collection[type] = NULL
+_ONLY_NULL: Types = NULL
 _DATE, _DATETIME, _DECIMAL = frozenset({date}), frozenset({datetime}), frozenset({Decimal})
 _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -158,10 +157,10 @@ class _ArrayColumn:
         self._convert, plain = column_converter(field, rules)
         self._usual, self._direct = _direct(field, self._type, plain)
 
-    def array(self, values: Column, types: Collection[type]) -> pa.Array:
+    def array(self, values: Column, types: Types) -> pa.Array:
         """Convert ``values``, which come unchanged from the rows, to an array; ``types`` is the set of their types."""
         array = self._direct(values) if self._usual.issuperset(types) else None
-        return self.wire_array(self._convert(values)) if array is None else array
+        return self.wire_array(self._convert(values, types)) if array is None else array
 
     def wire_array(self, values: Column) -> pa.Array:
         """Convert wire values to an array."""

@@ -9,7 +9,7 @@ protobuf's message classes refuse them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import chain, islice
 from operator import itemgetter
@@ -27,7 +27,7 @@ from ...schema.types import (
     is_primitive,
 )
 from ..values.scalars import null_test, scalar_converter
-from .fast_scalars import NULL, FastPath, fast_path
+from .fast_scalars import NULL, Column, FastPath, Types, fast_path
 from .walk import as_list, as_pairs, has_nan, json_key
 
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NeedsWalkError", "RowsConverter", "as_dicts", "column_converter", "types_of_columns", "values_getter"]
 
-Column = list[Any]
-Convert = Callable[[Column], Column]
-"""Converts a column's values to wire values; returns the very same list only if nothing had to be converted."""
+Convert = Callable[[Column, Types], Column]
+"""Converts a column's values, whose types are given, to wire values.
+
+Returns the very same list only if nothing had to be converted.
+"""
 
 
 class NeedsWalkError(Exception):
@@ -92,7 +94,7 @@ class RowsConverter:
         return [
             (member.name, values)
             for at, (member, types) in enumerate(zip(members, types_of_columns(flat, width), strict=True))
-            if not member.is_plain(types) and (values := member.changed(flat[at::width])) is not None
+            if not member.is_plain(types) and (values := member.changed(flat[at::width], types)) is not None
         ]
 
 
@@ -103,7 +105,7 @@ def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[A
     return lambda row: [row[name] for name in names]
 
 
-def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
+def types_of_columns(values: Column, width: int) -> list[Types]:
     """Return one set per column: the types of the column's values.
 
     ``values`` holds the values of all rows, row after row, ``width`` values per row. If there are no rows, each set is
@@ -118,7 +120,7 @@ def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
     return [set(types[at::width]) for at in range(width)]
 
 
-def as_dicts(records: Column, types: Collection[type], names: set[str] | frozenset[str]) -> Column:
+def as_dicts(records: Column, types: Types, names: set[str] | frozenset[str]) -> Column:
     """Convert records to dicts; return the very same list if ``types``, the set of their types, is only ``dict``.
 
     A name that differs only in case from a name in ``names`` is spelled as in ``names``. Raises NeedsWalkError if an
@@ -161,15 +163,16 @@ class _FieldConverter:
             values = [row.get(name) for row in rows] if self._nullable else [row[name] for row in rows]
         except KeyError:
             raise NeedsWalkError from None
-        return None if self.is_plain(set(map(type, values))) else self.changed(values)
+        types = set(map(type, values))
+        return None if self.is_plain(types) else self.changed(values, types)
 
-    def is_plain(self, types: Collection[type]) -> bool:
+    def is_plain(self, types: Types) -> bool:
         """Return whether all values of these types are already wire values."""
         return self._plain is not None and self._plain.issuperset(types)
 
-    def changed(self, values: Column) -> Column | None:
+    def changed(self, values: Column, types: Types) -> Column | None:
         """Return ``values`` as wire values; return None if all of them already are wire values."""
-        converted = self._convert(values)
+        converted = self._convert(values, types)
         return None if converted is values else converted
 
 
@@ -203,17 +206,18 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
     exact = scalar_converter(kind, rules)
     is_null = null_test(kind, rules, nan_is_null=not has_nan(kind))
 
-    def convert(values: Column) -> Column:
+    def convert(values: Column, types: Types) -> Column:
         if quick is not None:
-            if (converted := quick(values)) is not None:
+            if (converted := quick(values, types)) is not None:
                 return converted
-            present = [value for value in values if value is not None]
-            if len(present) < len(values) and nullable and (converted := quick(present)) is not None:
-                return values if converted is present else _refilled(values, converted)
+            if nullable and not NULL.isdisjoint(types):
+                present, present_types = _present(values, types, nullable)
+                if (converted := quick(present, present_types)) is not None:
+                    return values if converted is present else _refilled(values, converted)
         return [None if is_null(value) else exact(value) for value in values]
 
-    def convert_present(values: Column) -> Column:
-        converted = convert(values)
+    def convert_present(values: Column, types: Types) -> Column:
+        converted = convert(values, types)
         if converted is not values and None in converted:  # a NaN or pandas NA became None
             raise NeedsWalkError
         return converted
@@ -221,39 +225,39 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
     return convert if nullable else convert_present
 
 
-def _refilled(values: Column, converted: Iterable[Any]) -> Column:
+def _refilled(values: Column, converted: Column) -> Column:
     """Return ``values``, in which each value that is not None is replaced by the next element of ``converted``."""
+    if len(converted) == len(values):
+        return converted
     following = iter(converted)
     return [None if value is None else next(following) for value in values]
 
 
-def _present(
-    values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
-) -> tuple[Column, bool]:
-    """Return the values that are not None, and whether these values are unchanged.
+def _present(values: Column, types: Types, nullable: bool) -> tuple[Column, Types]:
+    """Return the values that are not None, and the set of their types.
 
-    If one of these values has a type that is not in ``usual``, all of them are converted by ``normal``. Raises
-    NeedsWalkError if a value is None and the column is not nullable.
+    Raises NeedsWalkError if a value is None and the column is not nullable.
     """
-    present = [value for value in values if value is not None]
-    if len(present) < len(values) and not nullable:
+    if NULL.isdisjoint(types):
+        return values, types
+    if not nullable:
         raise NeedsWalkError
-    if usual.issuperset(map(type, present)):
-        return present, True
-    return [normal(value) for value in present], False
+    return [value for value in values if value is not None], set(types) - NULL
 
 
 def _array(kind: ArrayType, nullable: bool, rules: ConversionRules) -> Convert:
     convert_elements, _ = _column(kind.element, rules.inner_nulls and kind.contains_null, rules)
 
-    def convert(values: Column) -> Column:
-        present, same = _present(values, nullable, _LISTS, _as_plain_list)
-        elements = in_one_list(present)
-        converted = convert_elements(elements)
-        if same and converted is elements:
+    def convert(values: Column, types: Types) -> Column:
+        present, present_types = _present(values, types, nullable)
+        are_lists = _LISTS.issuperset(present_types)
+        lists = present if are_lists else list(map(_as_plain_list, present))
+        elements = in_one_list(lists)
+        converted = convert_elements(elements, set(map(type, elements)))
+        if are_lists and converted is elements:
             return values
         following = iter(converted)
-        return _refilled(values, [list(islice(following, len(value))) for value in present])
+        return _refilled(values, [list(islice(following, len(value))) for value in lists])
 
     return convert
 
@@ -263,21 +267,24 @@ def _map(kind: MapType, nullable: bool, rules: ConversionRules) -> Convert:
     is_decimal = isinstance(kind.key, DecimalType)
     convert_values, _ = _column(kind.value, rules.inner_nulls and kind.value_contains_null, rules)
 
-    def convert(values: Column) -> Column:
-        present, same = _present(values, nullable, _ONLY_DICT, _as_plain_map)
-        keys, items = in_one_list(present), in_one_list(map(dict.values, present))
-        wire_keys, wire_items = convert_keys(keys), convert_values(items)
-        if is_decimal and not _DECIMAL.issuperset(map(type, keys)):
-            _check_distinct(wire_keys, present)
+    def convert(values: Column, types: Types) -> Column:
+        present, present_types = _present(values, types, nullable)
+        are_dicts = _ONLY_DICT.issuperset(present_types)
+        maps = present if are_dicts else list(map(_as_plain_map, present))
+        keys, items = in_one_list(maps), in_one_list(map(dict.values, maps))
+        types_of_keys = set(map(type, keys))
+        wire_keys, wire_items = convert_keys(keys, types_of_keys), convert_values(items, set(map(type, items)))
+        if is_decimal and not _DECIMAL.issuperset(types_of_keys):
+            _check_distinct(wire_keys, maps)
         if rules.as_json and not _ONLY_STR.issuperset(map(type, wire_keys)):
             wire_keys = [json_key(key) for key in wire_keys]
-        if same and wire_keys is keys and wire_items is items:
+        if are_dicts and wire_keys is keys and wire_items is items:
             return values
         pairs = zip(wire_keys, wire_items, strict=True)
-        maps = [dict(islice(pairs, len(value))) for value in present]
-        if sum(map(len, maps)) < len(keys):  # two keys of a map became one key
+        wire_maps = [dict(islice(pairs, len(value))) for value in maps]
+        if sum(map(len, wire_maps)) < len(keys):  # two keys of a map became one key
             raise NeedsWalkError
-        return _refilled(values, maps)
+        return _refilled(values, wire_maps)
 
     return convert
 
@@ -293,13 +300,11 @@ def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert
     convert_rows = RowsConverter(kind.fields, rules)
     names = frozenset(field.name for field in kind.fields)
 
-    def convert(values: Column) -> Column:
-        present = [value for value in values if value is not None]
-        if len(present) < len(values) and not nullable:
-            raise NeedsWalkError
+    def convert(values: Column, types: Types) -> Column:
+        present, present_types = _present(values, types, nullable)
         if not present:
             return values
-        converted = convert_rows(as_dicts(present, set(map(type, present)), names))
+        converted = convert_rows(as_dicts(present, present_types, names))
         return values if converted is present else _refilled(values, converted)
 
     return convert

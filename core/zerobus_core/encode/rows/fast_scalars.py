@@ -1,7 +1,8 @@
 """The fast path for a column whose values all have the usual type; ``scalars`` handles all other columns.
 
-A fast path takes the values of a column. If a value is null or needs the exact converter, the fast path returns None.
-Otherwise, it returns a new list with the converted values, or the same list if no value changes.
+A fast path takes the values of a column and the set of their types. If a value is null or needs the exact converter,
+the fast path returns None. Otherwise, it returns a new list with the converted values, or the same list if no value
+changes.
 
 A fast path must never accept a value that the exact converter of the type refuses; the tests compare the two. There are
 two exceptions, which are refused later, when the records are made. The first is invalid Unicode. The second is integers
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import sys
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -27,9 +29,11 @@ from ..values.epochs import DOUBTFUL
 from ..values.numbers import EXACT_IN_SINGLE, FLOAT32_LIMIT, INTEGER_BITS
 from ..values.times import DAY_RANGE, MICROSECOND_RANGE
 
-__all__ = ["NULL", "FastPath", "decimal_pattern", "fast_path", "money_length"]
+__all__ = ["NULL", "Column", "FastPath", "Types", "decimal_pattern", "fast_path", "money_length"]
 
 Column = list[Any]
+Types = Collection[type]
+"""The set of the types of a column's values."""
 
 NULL = frozenset({type(None)})
 _BOOL, _BYTES, _DATE, _DATETIME = frozenset({bool}), frozenset({bytes}), frozenset({date}), frozenset({datetime})
@@ -40,6 +44,7 @@ _EXACT_IN_DOUBLE = 2**53
 # From this scale on, str(Decimal) can use an exponent ("1.2E-7"), so the position of the point proves nothing.
 _SCIENTIFIC_SCALE = 4
 _POINT = frozenset({"."})
+_STRUCT_CODES = {8: "b", 16: "h", 32: "i", 64: "q"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +54,15 @@ class FastPath:
     ``plain`` is the set of types whose values need no check. It is None if every value needs a check.
     """
 
-    run: Callable[[Column], Column | None]
+    run: Callable[[Column, Types], Column | None]
     plain: frozenset[type] | None = None
 
-    def __call__(self, values: Column) -> Column | None:
+    def __call__(self, values: Column, types: Types) -> Column | None:
         """Return the converted values, or the list ``values`` itself if no value changes.
 
-        Return None if a value is null or needs the exact converter.
+        ``types`` is the set of the values' types. Return None if a value is null or needs the exact converter.
         """
-        return self.run(values)
+        return self.run(values, types)
 
 
 def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
@@ -78,41 +83,47 @@ def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
 
 
 def _plain(types: frozenset[type]) -> FastPath:
-    return FastPath(lambda values: values if types.issuperset(map(type, values)) else None, types)
+    return FastPath(lambda values, given: values if types.issuperset(given) else None, types)
 
 
 def _within(values: Column, low: float, high: float) -> bool:
     return not values or (low <= min(values) and max(values) <= high)
 
 
-def _integers(bits: int) -> Callable[[Column], Column | None]:
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+def _integers(bits: int) -> Callable[[Column, Types], Column | None]:
+    code = _STRUCT_CODES[bits]
 
-    def run(values: Column) -> Column | None:
-        return values if _INT.issuperset(map(type, values)) and _within(values, low, high) else None
+    def run(values: Column, types: Types) -> Column | None:
+        if not _INT.issuperset(types):
+            return None
+        try:
+            struct.pack(f"{len(values)}{code}", *values)  # takes a third of the time of min and max
+        except (struct.error, OverflowError):
+            return None
+        return values
 
     return run
 
 
-def _bounded_text(length: int) -> Callable[[Column], Column | None]:
-    def run(values: Column) -> Column | None:
-        is_fit = _STR.issuperset(map(type, values)) and max(map(len, values), default=0) <= length
+def _bounded_text(length: int) -> Callable[[Column, Types], Column | None]:
+    def run(values: Column, types: Types) -> Column | None:
+        is_fit = _STR.issuperset(types) and max(map(len, values), default=0) <= length
         return values if is_fit else None
 
     return run
 
 
-def _doubles(values: Column) -> Column | None:
-    if _FLOAT.issuperset(map(type, values)):
+def _doubles(values: Column, types: Types) -> Column | None:
+    if _FLOAT.issuperset(types):
         return values
     whole = [value for value in values if type(value) is not float]
     is_fit = _INT.issuperset(map(type, whole)) and _within(whole, -_EXACT_IN_DOUBLE, _EXACT_IN_DOUBLE)
     return list(map(float, values)) if is_fit else None
 
 
-def _singles(values: Column) -> Column | None:
+def _singles(values: Column, types: Types) -> Column | None:
     # A NaN or an infinity makes the sum not finite; such a column needs the exact converter.
-    doubles = _doubles(values)
+    doubles = _doubles(values, types)
     if doubles is None or not math.isfinite(sum(doubles)) or not _within(doubles, *_SINGLE_RANGE):
         return None
     if doubles is not values:  # some values are whole numbers
@@ -121,8 +132,8 @@ def _singles(values: Column) -> Column | None:
     return doubles
 
 
-def _finite_doubles(values: Column) -> Column | None:
-    doubles = _doubles(values)
+def _finite_doubles(values: Column, types: Types) -> Column | None:
+    doubles = _doubles(values, types)
     return doubles if doubles is not None and math.isfinite(sum(doubles)) else None
 
 
@@ -130,19 +141,19 @@ def _finite_doubles(values: Column) -> Column | None:
 _SINGLE_RANGE = (math.nextafter(-FLOAT32_LIMIT, 0), math.nextafter(FLOAT32_LIMIT, 0))
 
 
-def _base64(values: Column) -> Column | None:
-    return [b64encode(value).decode() for value in values] if _BYTES.issuperset(map(type, values)) else None
+def _base64(values: Column, types: Types) -> Column | None:
+    return [b64encode(value).decode() for value in values] if _BYTES.issuperset(types) else None
 
 
-def _dates(values: Column) -> Column | None:
-    if _DATE.issuperset(map(type, values)):
+def _dates(values: Column, types: Types) -> Column | None:
+    if _DATE.issuperset(types):
         return list(map(sub, map(date.toordinal, values), repeat(_EPOCH_DAY)))
-    return values if _INT.issuperset(map(type, values)) and _within(values, *DAY_RANGE) else None
+    return values if _INT.issuperset(types) and _within(values, *DAY_RANGE) else None
 
 
-def _timestamps(values: Column) -> Column | None:
-    if not _DATETIME.issuperset(map(type, values)):
-        return _microseconds(values)
+def _timestamps(values: Column, types: Types) -> Column | None:
+    if not _DATETIME.issuperset(types):
+        return _microseconds(values, types)
     for epoch in (_EPOCH_NAIVE, _EPOCH_UTC):
         try:
             converted = _since(epoch, values)
@@ -153,22 +164,22 @@ def _timestamps(values: Column) -> Column | None:
     return None
 
 
-def _wall_clock_times(values: Column) -> Column | None:
-    if not _DATETIME.issuperset(map(type, values)):
-        return _microseconds(values)
+def _wall_clock_times(values: Column, types: Types) -> Column | None:
+    if not _DATETIME.issuperset(types):
+        return _microseconds(values, types)
     try:
         return _since(_EPOCH_NAIVE, values)
     except TypeError:  # one has a time zone
         return None
 
 
-def _microseconds(values: Column) -> Column | None:
+def _microseconds(values: Column, types: Types) -> Column | None:
     """Return ``values`` if they are clearly numbers of microseconds; return None otherwise.
 
     All of them must be whole numbers within MICROSECOND_RANGE. In addition, either all of them must be above the range
     DOUBTFUL, or all of them must be below it.
     """
-    if not _INT.issuperset(map(type, values)) or not _within(values, *MICROSECOND_RANGE):
+    if not _INT.issuperset(types) or not _within(values, *MICROSECOND_RANGE):
         return None
     return values if not values or min(values) >= DOUBTFUL[1] or max(values) < DOUBTFUL[0] else None
 
@@ -200,7 +211,7 @@ def money_length(kind: DecimalType) -> int | None:
     return kind.precision + 1 if has_short_scale else None
 
 
-def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
+def _decimals(kind: DecimalType) -> Callable[[Column, Types], Column | None]:
     # One match over the joined column takes a third of the time of one match per value.
     column = re.compile(f"(?:{decimal_pattern(kind)},)*+")
     longest, at_point = money_length(kind), itemgetter(-kind.scale - 1)
@@ -211,8 +222,8 @@ def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
         except IndexError:  # a number that is too short to have a point there
             return False
 
-    def run(values: Column) -> Column | None:
-        if not _DECIMAL.issuperset(map(type, values)):
+    def run(values: Column, types: Types) -> Column | None:
+        if not _DECIMAL.issuperset(types):
             return None
         text = list(map(str, values))
         if not text or is_money(text):

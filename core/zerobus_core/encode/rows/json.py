@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["JsonEncoder", "json_records"]
 
 # Written between the rows of a block, to split the text there. If a row has this number in an array or a text, there
-# are more parts than rows, which is noticed.
-_MARK = 7_263_548_190
+# are more parts than rows, which is noticed. Below 2**32, since orjson takes longer for larger numbers.
+_MARK = 72_635_481
 
 
 class JsonEncoder(RowEncoder):
