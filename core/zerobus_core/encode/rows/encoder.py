@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ...records import TupleRows, UnfitError, in_case_of, is_message
+from ...schema.types import ArrayType, DataType, Field, MapType, StructType
 from ..batching import split_batches
 from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
     from ...errors import BadField
     from ...schema import TableSchema
-    from ...schema.types import Field
     from ..filled import FilledColumns
 
 __all__ = ["RowEncoder"]
 
-# Large enough that the fixed cost of a block hardly counts, small enough that its dicts stay in the processor's cache.
-_BLOCK_ROWS = 500
+# Large enough that the fixed cost of a block hardly counts, small enough that its values stay in the processor's cache.
+_BLOCK_VALUES = 4_000
+_LEAST_BLOCK_ROWS, _BLOCK_ROWS = 200, 500
 _FIRST_BLOCK_ROWS = 50
 _BLOCK_BYTES = 4 * 1024 * 1024
 
@@ -72,7 +73,7 @@ class RowEncoder(ABC):
         # when its first row comes, because most deliveries need only one pair.
         self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
-        self._most_block_rows = _BLOCK_ROWS
+        self._most_block_rows = max(_LEAST_BLOCK_ROWS, min(_BLOCK_ROWS, _BLOCK_VALUES // _width(self._fields)))
         self._is_digested = False
         """Whether equal rows must become equal records, whatever the order of the keys in their dicts."""
 
@@ -261,3 +262,16 @@ class RowEncoder(ABC):
             inner_nulls=self._as_json,
             refuse_unknown=self._as_json,
         )
+
+
+def _width(fields: Iterable[Field]) -> int:
+    """Return the number of values in a row whose lists and maps have one element each; at least 1."""
+    return max(1, sum(_values_in(field.type) for field in fields))
+
+
+def _values_in(kind: DataType) -> int:
+    if isinstance(kind, StructType):
+        return _width(kind.fields)
+    if isinstance(kind, ArrayType):
+        return _values_in(kind.element)
+    return _values_in(kind.value) if isinstance(kind, MapType) else 1
