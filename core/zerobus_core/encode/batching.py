@@ -5,35 +5,44 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..batch import Batch
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
 
-__all__ = ["split_batches"]
+__all__ = ["Records", "byte_size", "split_batches", "total_bytes"]
+
+Records = list[Any]
+"""Encoded rows: protobuf messages (bytes) or JSON objects (str)."""
 
 
-def split_batches(
-    first_row: int, records: list[bytes], options: IngestOptions, *, nbytes: int, as_text: bool = False
-) -> Iterator[Batch]:
+def byte_size(record: bytes | str) -> int:
+    """Return the size of a record in bytes; text counts as UTF-8."""
+    return len(record) if isinstance(record, bytes) or record.isascii() else len(record.encode())
+
+
+def total_bytes(records: Records) -> int:
+    """Return the size of all records in bytes; text counts as UTF-8."""
+    if not records or isinstance(records[0], bytes):
+        return sum(map(len, records))
+    return byte_size("".join(records))
+
+
+def split_batches(first_row: int, records: Records, options: IngestOptions, *, nbytes: int) -> Iterator[Batch]:
     """Yield batches of consecutive rows, each within ``batch_rows`` and ``batch_bytes``.
 
     ``nbytes`` is the size of all ``records``. A record that is larger than ``batch_bytes`` gets a batch of its own.
     """
     if records and len(records) <= options.batch_rows and nbytes <= options.batch_bytes:  # most chunks are one batch
-        yield _batch(first_row, records, nbytes, as_text)
+        yield Batch(first_row=first_row, rows=len(records), nbytes=nbytes, payload=records)
         return
-    ends = list(accumulate(map(len, records), initial=0))  # record i begins at ends[i]
+    ends = list(accumulate(map(byte_size, records), initial=0))  # record i begins at ends[i]
     start = 0
     while start < len(records):
         by_bytes = bisect_right(ends, ends[start] + options.batch_bytes) - 1
         stop = max(start + 1, min(by_bytes, start + options.batch_rows))
-        yield _batch(first_row + start, records[start:stop], ends[stop] - ends[start], as_text)
+        nbytes = ends[stop] - ends[start]
+        yield Batch(first_row=first_row + start, rows=stop - start, nbytes=nbytes, payload=records[start:stop])
         start = stop
-
-
-def _batch(first_row: int, records: list[bytes], size: int, as_text: bool) -> Batch:
-    payload = list(map(bytes.decode, records)) if as_text else records
-    return Batch(first_row=first_row, rows=len(records), nbytes=size, payload=payload)

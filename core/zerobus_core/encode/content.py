@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .batching import Records
+
 __all__ = ["RecordsContent"]
 
 # Marks the end of a record. It is very unlikely that a record contains these bytes by chance. A record that contains
@@ -14,12 +19,16 @@ class RecordsContent:
 
     __slots__ = ("_records",)
 
-    def __init__(self, records: list[bytes]) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
         """Return a list with one byte string.
 
-        The byte string consists of the records ``start`` to ``stop - 1``, each followed by an end mark.
+        The byte string consists of the records ``start`` to ``stop - 1``, each followed by an end mark. Records that
+        are text are encoded as UTF-8.
         """
-        return [_END.join([*self._records[start:stop], b""])]
+        records = self._records[start:stop]
+        if records and isinstance(records[0], str):
+            records = list(map(str.encode, records))
+        return [_END.join([*records, b""])]

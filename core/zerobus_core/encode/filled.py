@@ -123,14 +123,14 @@ class FilledColumns:
             for index in range(run.rows)
         ]
 
-    def json_members(self, first_row: int, rows: int) -> list[bytes]:
+    def json_members(self, first_row: int, rows: int) -> list[str]:
         """Return, for each row, the values that ``runs`` yields, as the text of a JSON object without its braces."""
-        members: list[bytes] = []
+        members: list[str] = []
         for run in self.runs(first_row, rows):
-            whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]
+            whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)}).decode()[1:-1]
             # The numbers come last; what is before them is the same in every row.
-            tail = b",".join(b"%b:0" % orjson.dumps(name) for name in run.numbers)
-            head, tail = whole[: len(whole) - len(tail)], tail.replace(b":0", b":%d")
+            tail = ",".join(f"{orjson.dumps(name).decode()}:0" for name in run.numbers)
+            head, tail = whole[: len(whole) - len(tail)], tail.replace(":0", ":%d")
             members += [
                 head + tail % tuple(number + index for number in run.numbers.values()) for index in range(run.rows)
             ]

@@ -17,7 +17,7 @@ from ...options import MAX_RECORD_BYTES
 from ...records import UnfitError
 from ...schema.arrow import arrow_schema, arrow_type
 from ...schema.types import ArrayType, MapType, StructType
-from ..batching import split_batches
+from ..batching import Records, byte_size, split_batches, total_bytes
 from ..problems import WHOLE_ROW, RowProblems
 from ..rows.fast_columns import NeedsWalkError, RowsConverter
 from ..rows.json import json_records
@@ -162,17 +162,16 @@ class _RecordPacker(ABC):
     def __init__(self, schema: TableSchema, options: IngestOptions, *, as_json: bool) -> None:
         self._options = options
         self.block_rows = options.batch_rows
-        self._as_json = as_json
         rules = ConversionRules(as_json=as_json, wire_text=True, inner_nulls=as_json, refuse_unknown=as_json)
         self._walk = ExactWalk(schema.columns, rules)
         self._convert = RowsConverter(schema.columns, rules)
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
 
     @abstractmethod
-    def _payloads(self, rows: list[Any]) -> list[bytes]:
+    def _payloads(self, rows: list[Any]) -> Records:
         """Return the records of ``rows``, which are dicts of wire values."""
 
-    def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
+    def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> Records:
         """Return one record per row; a row that the format cannot carry gets None and is added to ``bad``."""
         rows = plain.to_pylist()
         try:
@@ -186,19 +185,17 @@ class _RecordPacker(ABC):
         arrays = [retype_nested(columns[field.name], field.type) for field in self._plain]
         return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
 
-    def _cut(self, records: list[bytes | None], first_row: int, bad: BadFields) -> list[Batch]:
+    def _cut(self, records: Records, first_row: int, bad: BadFields) -> list[Batch]:
         for row, record in enumerate(records, first_row):
-            if record is not None and len(record) > MAX_RECORD_BYTES:
-                _too_large(row, len(record), bad)
+            if record is not None and (size := byte_size(record)) > MAX_RECORD_BYTES:
+                _too_large(row, size, bad)
                 records[row - first_row] = None
         batches: list[Batch] = []
         start = 0
         for is_good, group in groupby(records, key=lambda record: record is not None):
-            run: list[Any] = list(group)
+            run = list(group)
             if is_good:
-                batches += split_batches(
-                    first_row + start, run, self._options, nbytes=sum(map(len, run)), as_text=self._as_json
-                )
+                batches += split_batches(first_row + start, run, self._options, nbytes=total_bytes(run))
             start += len(run)
         return batches
 
@@ -225,7 +222,7 @@ class _JsonPacker(_RecordPacker):
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
         return self._cut(self._records(self._plain_batch(columns), first_row, bad), first_row, bad)
 
-    def _payloads(self, rows: list[Any]) -> list[bytes]:
+    def _payloads(self, rows: list[Any]) -> list[str]:
         return json_records(rows)
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ...records import TupleRows, UnfitError, in_case_of, is_message
 from ...schema.types import ArrayType, DataType, Field, MapType, StructType
-from ..batching import split_batches
+from ..batching import Records, byte_size, split_batches, total_bytes
 from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
 from ..values.rules import ConversionRules
@@ -43,7 +43,7 @@ class _Run:
     """The records of consecutive rows, and their size in bytes."""
 
     first_row: int
-    records: list[bytes]
+    records: Records
     nbytes: int
 
     def add(self, following: _Run) -> None:
@@ -88,10 +88,10 @@ class RowEncoder(ABC):
         return None
 
     @abstractmethod
-    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
+    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> Records:
         """Return the records of ``rows``, which are dicts of wire values; ``first_row`` is the first row's position."""
 
-    def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
+    def _without_filled(self, records: Records, first_row: int) -> Records:
         """Return ``records`` without the columns that the delivery fills.
 
         ``first_row`` is the position of the first record's row.
@@ -129,7 +129,7 @@ class RowEncoder(ABC):
             raise record_error(self._table, unfit)
         for run in runs:
             records = run.records
-            for batch in split_batches(run.first_row, records, self._options, nbytes=run.nbytes, as_text=self._as_json):
+            for batch in split_batches(run.first_row, records, self._options, nbytes=run.nbytes):
                 if on_content is not None:
                     start = batch.first_row - run.first_row
                     part = records[start : start + batch.rows] if batch.rows < len(records) else records
@@ -184,14 +184,14 @@ class RowEncoder(ABC):
             return self._fast(cased, first_row)
         return self._within_limit(records, first_row)
 
-    def _within_limit(self, records: list[bytes], first_row: int) -> _Run | None:
+    def _within_limit(self, records: Records, first_row: int) -> _Run | None:
         """Return ``records`` as a run; return None if one of them is too large.
 
         Also set the number of rows of the next block: the larger these records are, the fewer rows the next block has.
         """
-        size = sum(map(len, records))
+        size = total_bytes(records)
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
-        is_within = size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES
+        is_within = size <= MAX_RECORD_BYTES or max(map(byte_size, records)) <= MAX_RECORD_BYTES
         return _Run(first_row, records, size) if is_within else None
 
     def _add_field(self, field: Field) -> None:
@@ -216,7 +216,7 @@ class RowEncoder(ABC):
         except UnfitError:
             return block  # the exact walk reports the row
 
-    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> list[bytes]:
+    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> Records:
         """Return the records of rows; raise one of the errors in ``_UNFIT`` if a row needs the exact walk.
 
         ``wire_text`` is True if the rows were protobuf messages, in which decimals are text. A block never mixes
@@ -225,7 +225,7 @@ class RowEncoder(ABC):
         convert, _ = self._way(wire_text)
         return self._payloads(convert(rows), first_row)
 
-    def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
+    def _tuple_payloads(self, block: TupleRows, first_row: int) -> Records | None:
         """Return the records of a block; return None if the tuples must first be converted to dicts."""
         return None
 
@@ -240,7 +240,7 @@ class RowEncoder(ABC):
         except _UNFIT as error:
             problems.add_failure(record, error)
             return problems
-        size = len(records[0])
+        size = byte_size(records[0])
         if size > MAX_RECORD_BYTES:
             reason = f"too large: {size} bytes when encoded"
             problems.add(WHOLE_ROW, record, f"at most {MAX_RECORD_BYTES} bytes", reason)
