@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from zerobus_core import IngestOptions, TableSchema
@@ -91,6 +92,22 @@ def test_batches_keep_the_bounds_on_rows_and_bytes(record_format: Any) -> None:
     assert all(batch.nbytes <= 100 for batch in batches[:-1])
     assert [batch.nbytes for batch in batches] == [sum(len(r) for r in batch.payload) for batch in batches]
     assert [batch.first_row for batch in batches] == [0, 3, 5, 6]
+
+
+@pytest.mark.parametrize("is_arrow", [False, True])
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_the_size_of_a_record_is_its_bytes_and_not_its_characters(record_format: Any, is_arrow: bool) -> None:
+    snowmen, too_long = "\N{SNOWMAN}" * 30, "\N{SNOWMAN}" * (MAX_RECORD_BYTES // 3 + 1)
+    texts = [snowmen] * 5 + [too_long, "\N{SNOWMAN}" * (MAX_RECORD_BYTES // 3 - 10)]
+    options = IngestOptions(record_format=record_format, batch_bytes=250)
+    encoder = encoder_for(schema_of(s="STRING"), options, is_arrow=is_arrow)
+    rows = pa.RecordBatch.from_pydict({"s": texts}) if is_arrow else [{"s": text} for text in texts]
+    bad: list[BadRow] = []
+    batches = list(encoder.encode(Chunk(0, rows), on_bad_row=bad.append))
+    assert [batch.rows for batch in batches] == [2, 2, 1, 1]
+    assert [row.row for row in bad] == [5]
+    sizes = [sum(len(r.encode() if isinstance(r, str) else r) for r in batch.payload) for batch in batches]
+    assert [batch.nbytes for batch in batches] == sizes
 
 
 @pytest.mark.parametrize("record_format", FORMATS)
