@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Records", "byte_size", "split_batches", "total_bytes"]
 
 Records = list[Any]
-"""Encoded rows: protobuf messages (bytes) or JSON objects (str)."""
+"""Encoded rows: protobuf messages (bytes) or JSON objects (str); None for a row that has no record."""
 
 
 def byte_size(record: bytes | str) -> int:
@@ -24,10 +24,11 @@ def byte_size(record: bytes | str) -> int:
 
 
 def total_bytes(records: Records) -> int:
-    """Return the size of all records in bytes; text counts as UTF-8."""
+    """Return the size of all records in bytes, of which none is None; text counts as UTF-8."""
     if not records or isinstance(records[0], bytes):
         return sum(map(len, records))
-    return byte_size("".join(records))
+    text = "".join(records)
+    return len(text) if text.isascii() else sum(map(len, map(str.encode, records)))
 
 
 def split_batches(first_row: int, records: Records, options: IngestOptions, *, nbytes: int) -> Iterator[Batch]:

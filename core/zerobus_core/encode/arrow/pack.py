@@ -175,7 +175,7 @@ class _RecordPacker(ABC):
         """Return one record per row; a row that the format cannot carry gets None and is added to ``bad``."""
         rows = plain.to_pylist()
         try:
-            return list(self._payloads(self._convert(rows)))
+            return self._payloads(self._convert(rows))
         except _NEEDS_WALK:
             members = self._members(rows, first_row, bad)
             records = iter(self._payloads([row for row in members if row is not None]))

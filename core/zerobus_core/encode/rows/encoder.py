@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RowEncoder"]
 
-# Large enough that the fixed cost of a block hardly counts, small enough that its values stay in the processor's cache.
+# A block of rows has about this many values, which stay in the processor's cache. It has enough rows that the fixed
+# cost of a block hardly counts, and few enough that a bad row does not make many rows take the exact walk.
 _BLOCK_VALUES = 4_000
 _LEAST_BLOCK_ROWS, _BLOCK_ROWS = 200, 500
 _FIRST_BLOCK_ROWS = 50
@@ -265,7 +266,10 @@ class RowEncoder(ABC):
 
 
 def _width(fields: Iterable[Field]) -> int:
-    """Return the number of values in a row whose lists and maps have one element each; at least 1."""
+    """Return the number of values in a row whose lists and maps have one element each, but at least 1.
+
+    Keys of maps are not counted.
+    """
     return max(1, sum(_values_in(field.type) for field in fields))
 
 

@@ -211,8 +211,8 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
             if (converted := quick(values, types)) is not None:
                 return converted
             if nullable and not NULL.isdisjoint(types):
-                present, present_types = _present(values, types, nullable)
-                if (converted := quick(present, present_types)) is not None:
+                present = [value for value in values if value is not None]
+                if (converted := quick(present, types - NULL)) is not None:
                     return values if converted is present else _refilled(values, converted)
         return [None if is_null(value) else exact(value) for value in values]
 
@@ -242,7 +242,7 @@ def _present(values: Column, types: Types, nullable: bool) -> tuple[Column, Type
         return values, types
     if not nullable:
         raise NeedsWalkError
-    return [value for value in values if value is not None], set(types) - NULL
+    return [value for value in values if value is not None], types - NULL
 
 
 def _array(kind: ArrayType, nullable: bool, rules: ConversionRules) -> Convert:

@@ -16,7 +16,8 @@ import re
 import struct
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -32,7 +33,7 @@ from ..values.times import DAY_RANGE, MICROSECOND_RANGE
 __all__ = ["NULL", "Column", "FastPath", "Types", "decimal_pattern", "fast_path", "money_length"]
 
 Column = list[Any]
-Types = Collection[type]
+Types = AbstractSet[type]
 """The set of the types of a column's values."""
 
 NULL = frozenset({type(None)})
@@ -98,7 +99,7 @@ def _integers(bits: int) -> Callable[[Column, Types], Column | None]:
             return None
         try:
             struct.pack(f"{len(values)}{code}", *values)  # takes a third of the time of min and max
-        except (struct.error, OverflowError):
+        except struct.error:
             return None
         return values
 

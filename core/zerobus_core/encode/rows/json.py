@@ -98,7 +98,11 @@ def json_records(rows: list[dict[str, Any]]) -> list[str]:
     """
     marked: list[Any] = [_MARK] * (2 * len(rows))
     marked[::2] = rows
-    records = orjson.dumps(marked).decode()[1 : -len(f",{_MARK}]")].split(f",{_MARK},")
+    data, border = orjson.dumps(marked), f",{_MARK},"  # the last border ends with ] and not with a comma
+    if data.isascii():
+        records = data.decode()[1 : -len(border)].split(border)
+    else:  # with one emoji, the text of the whole block would have four bytes per character
+        records = list(map(bytes.decode, data[1 : -len(border)].split(border.encode())))
     return records if len(records) == len(rows) else [orjson.dumps(row).decode() for row in rows]
 
 
