@@ -12,7 +12,7 @@ from ..batch import Batch
 if TYPE_CHECKING:
     from ..options import IngestOptions
 
-__all__ = ["Records", "byte_size", "split_batches", "total_bytes"]
+__all__ = ["Records", "byte_size", "split_batches"]
 
 Records = list[Any]
 """Encoded rows: protobuf messages (bytes) or JSON objects (str); None for a row that has no record."""
@@ -21,14 +21,6 @@ Records = list[Any]
 def byte_size(record: bytes | str) -> int:
     """Return the size of a record in bytes; text counts as UTF-8."""
     return len(record) if isinstance(record, bytes) or record.isascii() else len(record.encode())
-
-
-def total_bytes(records: Records) -> int:
-    """Return the size of all records in bytes, of which none is None; text counts as UTF-8."""
-    if not records or isinstance(records[0], bytes):
-        return sum(map(len, records))
-    text = "".join(records)
-    return len(text) if text.isascii() else sum(map(len, map(str.encode, records)))
 
 
 def split_batches(first_row: int, records: Records, options: IngestOptions, *, nbytes: int) -> Iterator[Batch]:

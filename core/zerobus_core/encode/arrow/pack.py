@@ -17,7 +17,7 @@ from ...options import MAX_RECORD_BYTES
 from ...records import UnfitError
 from ...schema.arrow import arrow_schema, arrow_type
 from ...schema.types import ArrayType, MapType, StructType
-from ..batching import Records, byte_size, split_batches, total_bytes
+from ..batching import Records, byte_size, split_batches
 from ..problems import WHOLE_ROW, RowProblems
 from ..rows.fast_columns import NeedsWalkError, RowsConverter
 from ..rows.json import json_records
@@ -186,16 +186,18 @@ class _RecordPacker(ABC):
         return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
 
     def _cut(self, records: Records, first_row: int, bad: BadFields) -> list[Batch]:
-        for row, record in enumerate(records, first_row):
-            if record is not None and (size := byte_size(record)) > MAX_RECORD_BYTES:
-                _too_large(row, size, bad)
-                records[row - first_row] = None
+        sizes = [0 if record is None else byte_size(record) for record in records]
+        for index, size in enumerate(sizes):
+            if size > MAX_RECORD_BYTES:
+                _too_large(first_row + index, size, bad)
+                records[index] = None
         batches: list[Batch] = []
         start = 0
         for is_good, group in groupby(records, key=lambda record: record is not None):
             run = list(group)
             if is_good:
-                batches += split_batches(first_row + start, run, self._options, nbytes=total_bytes(run))
+                nbytes = sum(sizes[start : start + len(run)])
+                batches += split_batches(first_row + start, run, self._options, nbytes=nbytes)
             start += len(run)
         return batches
 
@@ -223,7 +225,8 @@ class _JsonPacker(_RecordPacker):
         return self._cut(self._records(self._plain_batch(columns), first_row, bad), first_row, bad)
 
     def _payloads(self, rows: list[Any]) -> list[str]:
-        return json_records(rows)
+        records, _ = json_records(rows)
+        return records
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         decoded: dict[str, Any] = orjson.loads(batch.payload[index])

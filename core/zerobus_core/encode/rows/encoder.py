@@ -11,7 +11,7 @@ from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ...records import TupleRows, UnfitError, in_case_of, is_message
 from ...schema.types import ArrayType, DataType, Field, MapType, StructType
-from ..batching import Records, byte_size, split_batches, total_bytes
+from ..batching import Records, byte_size, split_batches
 from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
 from ..values.rules import ConversionRules
@@ -89,8 +89,11 @@ class RowEncoder(ABC):
         return None
 
     @abstractmethod
-    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> Records:
-        """Return the records of ``rows``, which are dicts of wire values; ``first_row`` is the first row's position."""
+    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> tuple[Records, int]:
+        """Return the records of ``rows`` and their size in bytes.
+
+        The rows are dicts of wire values. ``first_row`` is the first row's position.
+        """
 
     def _without_filled(self, records: Records, first_row: int) -> Records:
         """Return ``records`` without the columns that the delivery fills.
@@ -163,10 +166,10 @@ class RowEncoder(ABC):
         The tuples are converted to dicts only if the tuples themselves cannot be encoded.
         """
         try:
-            records = self._tuple_payloads(block, first_row)
+            payloads = self._tuple_payloads(block, first_row)
         except _UNFIT:
-            records = None
-        return self._fast(list(block), first_row) if records is None else self._within_limit(records, first_row)
+            payloads = None
+        return self._fast(list(block), first_row) if payloads is None else self._within_limit(first_row, *payloads)
 
     def _fast(self, block: list[Any], first_row: int) -> _Run | None:
         """Return the records of a block; return None if a row needs the exact walk."""
@@ -177,23 +180,22 @@ class RowEncoder(ABC):
         try:
             named = self._cased(block) if self._has_other_case else block
             rows = as_dicts(named, types, self._names_of_table)
-            records = self._fast_payloads(rows, first_row, wire_text=ways.pop())
+            records, nbytes = self._fast_payloads(rows, first_row, wire_text=ways.pop())
         except _UNFIT:
             if self._has_other_case or (cased := self._cased(block)) is block:
                 return None
             self._has_other_case = True
             return self._fast(cased, first_row)
-        return self._within_limit(records, first_row)
+        return self._within_limit(first_row, records, nbytes)
 
-    def _within_limit(self, records: Records, first_row: int) -> _Run | None:
+    def _within_limit(self, first_row: int, records: Records, nbytes: int) -> _Run | None:
         """Return ``records`` as a run; return None if one of them is too large.
 
         Also set the number of rows of the next block: the larger these records are, the fewer rows the next block has.
         """
-        size = total_bytes(records)
-        self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
-        is_within = size <= MAX_RECORD_BYTES or max(map(byte_size, records)) <= MAX_RECORD_BYTES
-        return _Run(first_row, records, size) if is_within else None
+        self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (nbytes + 1)))
+        is_within = nbytes <= MAX_RECORD_BYTES or max(map(byte_size, records)) <= MAX_RECORD_BYTES
+        return _Run(first_row, records, nbytes) if is_within else None
 
     def _add_field(self, field: Field) -> None:
         """Accept ``field`` in rows, although it is not a column of the table.
@@ -217,17 +219,17 @@ class RowEncoder(ABC):
         except UnfitError:
             return block  # the exact walk reports the row
 
-    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> Records:
-        """Return the records of rows; raise one of the errors in ``_UNFIT`` if a row needs the exact walk.
+    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> tuple[Records, int]:
+        """Return the records of rows and their size in bytes.
 
-        ``wire_text`` is True if the rows were protobuf messages, in which decimals are text. A block never mixes
-        messages with other rows.
+        If a row needs the exact walk, one of the errors in ``_UNFIT`` is raised. ``wire_text`` is True if the rows were
+        protobuf messages, in which decimals are text. A block never mixes messages with other rows.
         """
         convert, _ = self._way(wire_text)
         return self._payloads(convert(rows), first_row)
 
-    def _tuple_payloads(self, block: TupleRows, first_row: int) -> Records | None:
-        """Return the records of a block; return None if the tuples must first be converted to dicts."""
+    def _tuple_payloads(self, block: TupleRows, first_row: int) -> tuple[Records, int] | None:
+        """Return the records of a block and their size; return None if the tuples must first be converted to dicts."""
         return None
 
     def _walked(self, record: Any, row: int) -> _Run | RowProblems:
@@ -237,11 +239,10 @@ class RowEncoder(ABC):
             members = walk.row(record, problems)
             if problems.fields:
                 return problems
-            records = self._payloads([members], row)
+            records, size = self._payloads([members], row)
         except _UNFIT as error:
             problems.add_failure(record, error)
             return problems
-        size = byte_size(records[0])
         if size > MAX_RECORD_BYTES:
             reason = f"too large: {size} bytes when encoded"
             problems.add(WHOLE_ROW, record, f"at most {MAX_RECORD_BYTES} bytes", reason)

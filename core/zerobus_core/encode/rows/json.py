@@ -10,6 +10,7 @@ import orjson
 
 from ...column_options import RESCUE, RESCUED
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from ..batching import byte_size
 from ..values.json_input import parsed_json
 from .encoder import RowEncoder
 
@@ -48,19 +49,26 @@ class JsonEncoder(RowEncoder):
         """Always ``json``: the payloads are lists of text."""
         return "json"
 
-    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[str]:
-        if not self._has_rescue:
-            return self._with_filled(self._records(rows), first_row)
+    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> tuple[list[str], int]:
+        records, nbytes = self._with_rescue(rows) if self._has_rescue else self._records(rows)
+        if not self._reserved:
+            return records, nbytes
+        members = self._filled.json_members(first_row, len(records))
+        records = [_extended(record, f"{filled}}}") for record, filled in zip(records, members, strict=True)]
+        return records, sum(map(byte_size, records))
+
+    def _with_rescue(self, rows: list[dict[str, Any]]) -> tuple[list[str], int]:
         rest = [row.get(RESCUED) for row in rows]
         if self._is_digested:
             rows = list(map(self._ordered, rows))
         # The rescue column is a column of the table, but only the service can fill it: it refuses even a null for it.
-        records = json_records(
+        own, _ = json_records(
             [{name: value for name, value in row.items() if value is not None and name != RESCUED} for row in rows]
         )
-        return self._with_filled(list(map(_joined, records, rest)), first_row)
+        records = list(map(_joined, own, rest))
+        return records, sum(map(byte_size, records))
 
-    def _records(self, rows: list[dict[str, Any]]) -> list[str]:
+    def _records(self, rows: list[dict[str, Any]]) -> tuple[list[str], int]:
         if self._is_digested and not (self._is_flat and self._are_in_order(rows)):
             rows = list(map(self._ordered, rows))
         return json_records(rows)
@@ -69,12 +77,6 @@ class JsonEncoder(RowEncoder):
         """Return whether each row has every column, in the table's order."""
         # No row has a key twice, so the joined keys are the repeated names only if each row has all names, in order.
         return [*chain.from_iterable(rows)] == [field.name for field in self._fields] * len(rows)
-
-    def _with_filled(self, records: list[str], first_row: int) -> list[str]:
-        if not self._reserved:
-            return records
-        members = self._filled.json_members(first_row, len(records))
-        return [_extended(record, f"{filled}}}") for record, filled in zip(records, members, strict=True)]
 
     def _without_filled(self, records: list[str], first_row: int) -> list[str]:
         if not self._reserved:
@@ -91,10 +93,11 @@ class JsonEncoder(RowEncoder):
         return decoded
 
 
-def json_records(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the JSON text of each row; raise TypeError for values that orjson cannot write.
+def json_records(rows: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """Return the JSON text of each row, and the size of all of them in bytes.
 
-    One call of orjson for all rows takes an eighth of the time that one call per row takes.
+    Values that orjson cannot write raise TypeError. One call of orjson for all rows takes an eighth of the time that
+    one call per row takes.
     """
     marked: list[Any] = [_MARK] * (2 * len(rows))
     marked[::2] = rows
@@ -103,7 +106,10 @@ def json_records(rows: list[dict[str, Any]]) -> list[str]:
         records = data.decode()[1 : -len(border)].split(border)
     else:  # with one emoji, the text of the whole block would have four bytes per character
         records = list(map(bytes.decode, data[1 : -len(border)].split(border.encode())))
-    return records if len(records) == len(rows) else [orjson.dumps(row).decode() for row in rows]
+    if len(records) == len(rows):
+        return records, len(data) - len("[") - len(rows) * len(border)
+    alone = list(map(orjson.dumps, rows))
+    return list(map(bytes.decode, alone)), sum(map(len, alone))
 
 
 def _joined(record: str, rest: str | None) -> str:

@@ -67,17 +67,17 @@ class ProtobufEncoder(RowEncoder):
         """Always ``protobuf``: the payloads are lists of bytes."""
         return "protobuf"
 
-    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> list[bytes]:
+    def _fast_payloads(self, rows: list[dict[str, Any]], first_row: int, *, wire_text: bool) -> tuple[list[bytes], int]:
         if self._rows_until_columnar is not None:
             self._count_towards_columnar(len(rows))
         if self._columnar is None or wire_text:
             return super()._fast_payloads(rows, first_row, wire_text=wire_text)
-        return self._with_filled(self._columnar.records(rows), first_row)
+        return self._sized(self._columnar.records(rows), first_row)
 
-    def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
+    def _tuple_payloads(self, block: TupleRows, first_row: int) -> tuple[list[bytes], int] | None:
         if self._columnar is None:
             return None
-        return self._with_filled(self._columnar.records(block), first_row)
+        return self._sized(self._columnar.records(block), first_row)
 
     def _count_towards_columnar(self, rows: int) -> None:
         assert self._rows_until_columnar is not None
@@ -90,14 +90,15 @@ class ProtobufEncoder(RowEncoder):
             if self._columnar is not None:
                 self._most_block_rows = _COLUMNAR_BLOCK_ROWS
 
-    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        return self._with_filled(self._part.serialized(rows), first_row)
+    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> tuple[list[bytes], int]:
+        return self._sized(self._part.serialized(rows), first_row)
 
-    def _with_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        if self._delivery is None:
-            return records
-        filled = self._filled_columns(first_row, len(records))
-        return [record + columns for record, columns in zip(records, filled, strict=True)]
+    def _sized(self, records: list[bytes], first_row: int) -> tuple[list[bytes], int]:
+        """Return ``records`` with the columns that the delivery fills, and their size in bytes."""
+        if self._delivery is not None:
+            filled = self._filled_columns(first_row, len(records))
+            records = [record + columns for record, columns in zip(records, filled, strict=True)]
+        return records, sum(map(len, records))
 
     def _filled_columns(self, first_row: int, rows: int) -> list[bytes]:
         assert self._delivery is not None
