@@ -26,7 +26,7 @@ _SHAPES = {
 }
 _YEARS = 4  # of flights; one year is delivered in 0.25 s
 # Seconds for each comparison of a full run.
-_SECONDS = 12.0
+_SECONDS = 10.0
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
