@@ -87,10 +87,8 @@ def test_a_block_without_any_struct_needs_no_exact_walk(kind: str, values: list[
 def test_few_rows_do_not_load_pyarrow(rows: int, is_loaded: bool) -> None:
     code = f"""
 import sys
-from collections.abc import Iterator, Mapping
 from zerobus_core import IngestOptions, TableSchema
-from zerobus_core.batch import BadRow, Chunk
-from zerobus_core.encode import encoder_for
+from zerobus_core.batch import Chunk
 from zerobus_core.encode import encoder_for
 schema = TableSchema.from_sql("CREATE TABLE main.default.t (id BIGINT NOT NULL)")
 encoder = encoder_for(schema, IngestOptions(), is_arrow=False)

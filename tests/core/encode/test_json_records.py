@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from zerobus_core.encode.rows.json import json_records
 
-MARK = orjson.dumps([{}, 72_635_481, {}])[2:-2].decode()
-
 NUMBER = 72_635_481
+MARK = orjson.dumps([{}, NUMBER, {}])[2:-2].decode()
 
 texts = st.text() | st.sampled_from([MARK, f"}}{MARK[1:-1]}{{", MARK[1:-1], "},{", "\n", '"', "\\"])
 values = st.recursive(
